@@ -1,0 +1,1 @@
+"""densenet-serve: photos classified by DenseNet-121 on Ray Serve."""

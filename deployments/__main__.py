@@ -1,0 +1,187 @@
+"""The launcher: `python -m deployments CONFIG`.
+
+Starts a Ray of its own (or joins the one RAY_ADDRESS names), deploys the YAML, waits until a
+warmed-up Classifier answers, says where, and drains and stops everything on SIGINT and
+SIGTERM. Ends with status 1 and the cause when the service cannot come up.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pydantic
+import ray
+import requests
+import yaml
+from ray import serve
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+
+from deployments import proxy
+from deployments.errors import StartError
+from deployments.settings import Settings
+
+POLL_PERIOD_S = 0.25
+
+
+def main() -> int:
+    """Run until stopped. Returns the exit status."""
+    stop = StopSignal()
+    try:
+        config = read_config(parse_arguments())
+        launch(config, stop)
+    except StartError as error:
+        print(f"densenet-serve cannot start: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_arguments() -> Path:
+    parser = argparse.ArgumentParser(prog="python -m deployments", description=__doc__)
+    parser.add_argument("config", type=Path, help="a Ray Serve YAML, such as serve_config.yaml")
+    path: Path = parser.parse_args().config
+    return path
+
+
+@dataclass(frozen=True)
+class Config:
+    """A YAML that has been found good, and what the launcher needs of it."""
+
+    document: dict[str, Any]
+    schema: ServeDeploySchema
+
+    @property
+    def url(self) -> str:
+        options = self.schema.http_options
+        everywhere = ("0.0.0.0", "127.0.0.1", "::")  # noqa: S104, compared and not bound
+        host = "localhost" if options.host in everywhere else options.host
+        scheme = "https" if options.ssl_certfile else "http"
+        return f"{scheme}://{host}:{options.port}"
+
+
+def read_config(path: Path) -> Config:
+    """Read and validate a configuration before anything is started. Raises StartError."""
+    try:
+        document = yaml.safe_load(path.read_text())
+        schema = ServeDeploySchema.model_validate(document)
+        for application in schema.applications:
+            Settings.model_validate(application.args)
+    except (OSError, yaml.YAMLError, pydantic.ValidationError) as error:
+        raise StartError(f"{path}: {error}") from error
+    return Config(document, schema)
+
+
+class StopSignal:
+    """Set by SIGINT and SIGTERM."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.catch()
+
+    def catch(self) -> None:
+        """Take the signals over; again after `ray.init`, which puts its own handlers there."""
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        self._event.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._event.wait(timeout_s)
+
+
+def launch(config: Config, stop: StopSignal) -> None:
+    """Bring the service up, keep it until `stop`, take it down. Raises StartError."""
+    check_port(config)
+    print("Starting Ray ...", flush=True)
+    dashboard = start_ray()
+    stop.catch()
+    try:
+        print("Loading the model ...", flush=True)
+        deploy(config, dashboard)
+        if wait_until_ready(config, stop):
+            announce(config, dashboard)
+            while not stop.wait(POLL_PERIOD_S):
+                pass
+        print("Stopping: requests in flight are finished first.", flush=True)
+    finally:
+        stop_everything(config)
+
+
+def check_port(config: Config) -> None:
+    options = config.schema.http_options
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((options.host, options.port))
+        except OSError as error:
+            raise StartError(
+                f"port {options.port} of {options.host} cannot be had ({error.strerror}). Stop "
+                "what uses it, or set another 'http_options.port'."
+            ) from error
+
+
+def start_ray() -> str:
+    """Start a local Ray, or join RAY_ADDRESS. Returns the dashboard's host and port."""
+    source = str(Path(__file__).parents[1])
+    # The proxy, the controller and the replicas are other processes: they inherit these.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", proxy.CALLBACK)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS", "local")
+    context = ray.init(address=address, namespace="serve", log_to_driver=True)
+    return str(context.dashboard_url)
+
+
+def deploy(config: Config, dashboard: str) -> None:
+    serve.start(
+        proxy_location=config.schema.proxy_location,
+        http_options=config.schema.http_options.model_dump(),
+        logging_config=config.schema.logging_config,
+    )
+    ServeSubmissionClient(f"http://{dashboard}").deploy_applications(config.document)
+
+
+def wait_until_ready(config: Config, stop: StopSignal) -> bool:
+    """True once `/readyz` says so, False when stopped before. Raises StartError."""
+    while not stop.wait(POLL_PERIOD_S):
+        for name, application in serve.status().applications.items():
+            if application.status == ApplicationStatus.DEPLOY_FAILED:
+                raise StartError(_cause(name, application.message))
+        try:
+            if requests.get(f"{config.url}/readyz", timeout=2).ok:
+                return True
+        except (requests.ConnectionError, requests.Timeout):
+            continue  # the proxy, or the Ingress behind it, is not up yet
+    return False
+
+
+def announce(config: Config, dashboard: str) -> None:
+    version = requests.get(f"{config.url}/readyz", timeout=5).headers["X-Model-Version"]
+    if version == "untrained":
+        print("WARNING: the weights are UNTRAINED; every answer is a guess. See above.", flush=True)
+    print(f"Ready: {config.url}  (weights: {version}, dashboard: http://{dashboard})", flush=True)
+
+
+def _cause(name: str, message: str) -> str:
+    return f"application {name!r} failed to deploy. {message}"
+
+
+def stop_everything(config: Config) -> None:
+    """Let requests in flight finish, then end every process that was started."""
+    for application in config.schema.applications:
+        serve.delete(application.name)
+    serve.shutdown()  # type: ignore[no-untyped-call]
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

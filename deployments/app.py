@@ -1,0 +1,64 @@
+"""Builds the application from its settings: the only place that binds deployments.
+
+Ray reads the annotation of `build_app` at run time to validate `args`; it must stay a class
+and not become a string.
+"""
+
+import logging
+import time
+from typing import cast
+
+import ray
+from ray.serve import Application, Deployment
+
+from deployments import weights
+from deployments.classifier import Classifier
+from deployments.errors import StartError
+from deployments.ingress import Ingress
+from deployments.settings import Device, Settings
+
+logger = logging.getLogger("ray.serve")
+
+
+def build_app(args: Settings) -> Application:
+    """Decide device and weights once for all replicas, and bind the deployments.
+
+    Raises StartError where what the settings ask for cannot be had.
+    """
+    device = choose_device(args)
+    chosen = weights.resolve(args.weights, args.weights_url)
+    num_gpus = args.gpu_fraction if device == "cuda" else 0
+    classifier = _deployment(Classifier).options(
+        ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus}
+    )
+    return _deployment(Ingress).bind(classifier.bind(chosen, device, args.precision), args.limits)
+
+
+def _deployment(decorated: type) -> Deployment:
+    """What `@serve.deployment` made of a class; its annotation still says the class."""
+    return cast("Deployment", decorated)
+
+
+def choose_device(args: Settings) -> Device:
+    """`auto`: a GPU where the cluster has one. `cuda`: wait `gpu_wait_s`, then StartError."""
+    if args.device == "cpu":
+        return "cpu"
+    patience_s = args.gpu_wait_s if args.device == "cuda" else 0.0
+    found = _wait_for_gpu(patience_s)
+    if args.device == "cuda" and not found:
+        raise StartError(
+            "device: cuda, but the cluster has no GPU. Add one, or set 'gpu_wait_s' to wait "
+            "for a node that has, or use 'device: auto'."
+        )
+    device: Device = "cuda" if found else "cpu"
+    logger.info("device: %s", device)
+    return device
+
+
+def _wait_for_gpu(patience_s: float) -> bool:
+    give_up = time.monotonic() + patience_s
+    while ray.cluster_resources().get("GPU", 0) <= 0:  # type: ignore[no-untyped-call]
+        if time.monotonic() >= give_up:
+            return False
+        time.sleep(1)
+    return True

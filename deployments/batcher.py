@@ -1,0 +1,137 @@
+"""Batches that keep filling while the model is busy.
+
+`@serve.batch` freezes a batch when its wait ends and queues it behind the model; frozen
+batches never merge. Here every image waits in one queue, and whenever the model is free it
+takes up to `max_batch_size` of all that wait. Knows asyncio; knows neither Ray nor torch.
+"""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.errors import DeadlineExceeded, Internal
+from deployments.messages import Images
+
+Predict = Callable[[Images], Awaitable[NDArray[np.float32]]]
+
+logger = logging.getLogger("ray.serve")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image: probabilities, float32 (1000,), and what they cost."""
+
+    probabilities: NDArray[np.float32]
+    queue_ms: float
+    infer_ms: float
+    batch_size: int
+
+
+@dataclass(eq=False)
+class Job:
+    """One image on its way through the model; made inside a running event loop.
+
+    position: the image's place in its request, from 0.
+    deadline, arrived: on the clock of `time.monotonic`, seconds.
+    outcome: done with an Outcome, with DeadlineExceeded or with Internal; whoever no longer
+        wants it cancels it.
+    """
+
+    image: NDArray[np.uint8]
+    deadline: float
+    position: int = 0
+    arrived: float = field(default_factory=time.monotonic)
+    outcome: asyncio.Future[Outcome] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Batcher:
+    """Puts the jobs of all callers before the model, one batch at a time."""
+
+    def __init__(self, predict: Predict, max_batch_size: int) -> None:
+        self.max_batch_size = max_batch_size
+        self._predict = predict
+        self._waiting: list[tuple[float, int, Job]] = []
+        self._ties = itertools.count()
+        self._image_s = 0.0
+        self._draining: asyncio.Task[None] | None = None
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs; each one's `outcome` tells when it is done."""
+        for job in jobs:
+            heapq.heappush(self._waiting, (self._turn(job), next(self._ties), job))
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.create_task(self._drain())
+
+    def estimate_wait_s(self) -> float:
+        """How long an image that came now would wait for the model, seconds."""
+        return len(self._waiting) * self._image_s
+
+    def _turn(self, job: Job) -> float:
+        """The k-th image of an upload counts as if it had come k images' time later.
+
+        So a large upload holds up no lone image, and is never starved by many.
+        """
+        return job.arrived + job.position * self._image_s
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch = self._take_batch()
+            if batch:
+                await self._run(batch)
+
+    def _take_batch(self) -> list[Job]:
+        batch: list[Job] = []
+        while self._waiting and len(batch) < self.max_batch_size:
+            _, _, job = heapq.heappop(self._waiting)
+            if job.outcome.done():
+                continue  # its client has gone
+            if job.deadline <= time.monotonic():
+                job.outcome.set_exception(DeadlineExceeded("the image waited for too long"))
+                continue
+            batch.append(job)
+        return batch
+
+    async def _run(self, batch: list[Job]) -> None:
+        started = time.monotonic()
+        try:
+            rows = await self._predict(np.stack([job.image for job in batch]))
+        except Exception:
+            logger.exception("a batch of %d failed in the model", len(batch))
+            await self._run_apart(batch)
+            return
+        infer_s = time.monotonic() - started
+        self._learn(infer_s / len(batch))
+        for job, row in zip(batch, rows, strict=True):
+            queue_ms = 1000 * (started - job.arrived)
+            _settle(job, Outcome(row, queue_ms, 1000 * infer_s, len(batch)))
+
+    async def _run_apart(self, batch: list[Job]) -> None:
+        """Halve a batch that failed until the image that breaks it stands alone."""
+        if len(batch) == 1:
+            _settle(batch[0], Internal("the model failed on this image"))
+            return
+        middle = len(batch) // 2
+        await self._run(batch[:middle])
+        await self._run(batch[middle:])
+
+    def _learn(self, image_s: float) -> None:
+        weight = 0.2 if self._image_s else 1.0
+        self._image_s += weight * (image_s - self._image_s)
+
+
+def _settle(job: Job, outcome: Outcome | Internal) -> None:
+    if job.outcome.done():
+        return  # cancelled while it was before the model
+    if isinstance(outcome, Outcome):
+        job.outcome.set_result(outcome)
+    else:
+        job.outcome.set_exception(outcome)

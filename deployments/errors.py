@@ -1,0 +1,102 @@
+"""What can go wrong, each with its HTTP status and its code.
+
+Errors are raised where they are known and rendered in one place (`ingress`). Their
+message is written for the client: no traceback, no address, no path of the server.
+They travel between replicas, so each is built from its message alone.
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Anything the service answers with an error body."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class MalformedRequest(ServiceError):
+    status, code = 400, "malformed_request"
+
+
+class NoImage(ServiceError):
+    status, code = 400, "no_image"
+
+
+class OneImageExpected(ServiceError):
+    status, code = 400, "one_image_expected"
+
+
+class NotFound(ServiceError):
+    status, code = 404, "not_found"
+
+
+class MethodNotAllowed(ServiceError):
+    status, code = 405, "method_not_allowed"
+
+
+class RequestTooLarge(ServiceError):
+    status, code = 413, "request_too_large"
+
+
+class TooManyImages(ServiceError):
+    status, code = 413, "too_many_images"
+
+
+class UnsupportedBody(ServiceError):
+    """The body is neither multipart nor an image; of a file, see `UnsupportedImage`."""
+
+    status, code = 415, "unsupported_media_type"
+
+
+class ImageError(ServiceError):
+    """What is wrong with one image: it costs the other images of its request nothing."""
+
+
+class ImageTooLarge(ImageError):
+    status, code = 413, "image_too_large"
+
+
+class UnsupportedImage(ImageError):
+    status, code = 415, "unsupported_media_type"
+
+
+class UndecodableImage(ImageError):
+    status, code = 422, "undecodable_image"
+
+
+class RetryLater(ServiceError):
+    """A 503: the same request may succeed after `retry_after_s` seconds."""
+
+    status = 503
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type["RetryLater"], tuple[str, int]]:
+        return type(self), (self.message, self.retry_after_s)
+
+
+class Overloaded(RetryLater):
+    code = "overloaded"
+
+
+class Unavailable(RetryLater):
+    code = "unavailable"
+
+
+class DeadlineExceeded(ServiceError):
+    status, code = 504, "deadline_exceeded"
+
+
+class Internal(ServiceError):
+    status, code = 500, "internal"
+
+
+class StartError(Exception):
+    """The service cannot start as configured; the message names the ways out."""

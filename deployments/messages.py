@@ -1,0 +1,28 @@
+"""What Ingress and Classifier say to each other; importable without torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8]
+"""uint8 RGB of shape (n, 224, 224, 3)."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The Classifier's answer for n images.
+
+    probabilities: float32 (n, 1000), each row a softmax; zeros where the model failed.
+    failed: the indexes of the images the model failed on.
+    queue_ms: the longest that one of the images waited for the model.
+    infer_ms: the longest that a batch with one of the images took.
+    batch_size: the number of images in the largest of those batches.
+    """
+
+    probabilities: NDArray[np.float32]
+    failed: frozenset[int]
+    model_version: str
+    queue_ms: float
+    infer_ms: float
+    batch_size: int

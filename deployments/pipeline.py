@@ -1,0 +1,103 @@
+"""Uploads in, a result for each out: decode in threads, one call to the Classifier.
+
+Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierPort`.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments import imaging
+from deployments.errors import ImageError, Internal, ServiceError
+from deployments.messages import Classification, Images
+from deployments.settings import Limits
+from deployments.uploads import Upload
+
+Result = NDArray[np.float32] | ServiceError
+"""Of one image: its probabilities, float32 (1000,), or what is wrong with it."""
+
+
+class ClassifierPort(Protocol):
+    """The Classifier as the ingress sees it."""
+
+    @property
+    def model_version(self) -> str:
+        """`unknown` before a Classifier has answered."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a warmed-up Classifier answers."""
+
+    async def classify(self, images: Images, timeout_s: float) -> Classification:
+        """Raises Unavailable, Overloaded or DeadlineExceeded."""
+
+    async def watch(self) -> None:
+        """Keep `is_ready` and `model_version` true until cancelled."""
+
+
+@dataclass
+class Timings:
+    """Where the time of one request went, milliseconds, and how full its batch was."""
+
+    parse_ms: float = 0.0
+    decode_ms: float = 0.0
+    queue_ms: float = 0.0
+    infer_ms: float = 0.0
+    batch_size: int = 0
+
+
+class Pipeline:
+    """Decoding shared by all requests of an Ingress replica, and its way to the Classifier."""
+
+    def __init__(self, classifier: ClassifierPort, limits: Limits) -> None:
+        self._classifier = classifier
+        self._max_pixels = limits.max_image_pixels
+        # Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
+        self._decoders = ThreadPoolExecutor(
+            len(os.sched_getaffinity(0)), thread_name_prefix="decode"
+        )
+
+    async def run(
+        self, uploads: Sequence[Upload], deadline: float, timings: Timings
+    ) -> dict[str, Result]:
+        """Classify what can be decoded before `deadline` (of `time.monotonic`).
+
+        Returns a result for each upload, by name, in their order; fills in `timings`.
+        """
+        started = time.monotonic()
+        decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
+        timings.decode_ms = 1000 * (time.monotonic() - started)
+        images = [item for item in decoded if not isinstance(item, ImageError)]
+        rows = iter(await self._classify(images, deadline, timings) if images else [])
+        results = [item if isinstance(item, ImageError) else next(rows) for item in decoded]
+        return dict(zip((upload.name for upload in uploads), results, strict=True))
+
+    async def _decode(self, upload: Upload) -> NDArray[np.uint8] | ImageError:
+        if isinstance(upload.data, ImageError):
+            return upload.data
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                self._decoders, imaging.decode, upload.data, self._max_pixels
+            )
+        except ImageError as error:
+            return error
+
+    async def _classify(
+        self, images: Sequence[NDArray[np.uint8]], deadline: float, timings: Timings
+    ) -> list[Result]:
+        answer = await self._classifier.classify(np.stack(images), deadline - time.monotonic())
+        timings.queue_ms = answer.queue_ms
+        timings.infer_ms = answer.infer_ms
+        timings.batch_size = answer.batch_size
+        return [
+            Internal("the model failed on this image") if index in answer.failed else row
+            for index, row in enumerate(answer.probabilities)
+        ]

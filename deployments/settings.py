@@ -1,0 +1,57 @@
+"""The models behind the YAML: `Settings` is `applications[].args`, `Tuning` a `user_config`.
+
+Unknown keys are refused: Ray itself ignores a misspelt key in silence.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+OFFICIAL_WEIGHTS_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
+
+Device = Literal["cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Strict):
+    """What one request may ask for. Sizes in bytes, pixels, images and seconds."""
+
+    max_image_bytes: PositiveInt = 10 * 2**20
+    max_image_pixels: PositiveInt = 50_000_000
+    max_images: PositiveInt = 32
+    max_request_bytes: PositiveInt = 64 * 2**20
+    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+
+
+class Settings(_Strict):
+    """The identity of an application; changing any of it redeploys.
+
+    `weights` is `auto`, `imagenet` or the path of a checkpoint. `gpu_fraction` is the
+    share of a GPU that Ray reserves for each Classifier replica, and `gpu_wait_s` how
+    long `device: cuda` waits for a node with a GPU to join.
+    """
+
+    weights: Annotated[str, Field(min_length=1)] = "auto"
+    weights_url: Annotated[str, Field(pattern="^https?://")] = OFFICIAL_WEIGHTS_URL
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "auto"
+    gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    gpu_wait_s: Annotated[float, Field(ge=0)] = 0.0
+    limits: Limits = Limits()
+
+
+class Tuning(_Strict):
+    """What can change while the Classifier serves (`user_config`).
+
+    `max_batch_size` is in images. `batch_wait_s` is how long an image may wait for
+    company before it is put before the model; images that come while the model is busy
+    join the next batch whatever this says.
+    """
+
+    max_batch_size: PositiveInt = 8
+    batch_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -1,0 +1,121 @@
+"""The service as its users start it: the launcher as a process, spoken to over HTTP."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+READY_WITHIN_S = 120.0
+STOPPED_WITHIN_S = 60.0
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write_config(folder: Path, port: int, **args: Any) -> Path:
+    """`serve_config.yaml` on another port, with some of its `args` replaced."""
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    config["http_options"]["port"] = port
+    config["applications"][0]["args"] |= args
+    path = folder / f"config-{port}.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+class Service:
+    """A running launcher, and what it has printed so far."""
+
+    def __init__(self, config: Path, **environment: str) -> None:
+        self.config = config
+        self.port: int = yaml.safe_load(config.read_text())["http_options"]["port"]
+        self.url = f"http://localhost:{self.port}"
+        # A group of its own, so that a test can interrupt it as a terminal does.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "deployments", str(config)],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.append(line)
+
+    @property
+    def output(self) -> str:
+        return "".join(self._lines)
+
+    @property
+    def dashboard(self) -> str:
+        """The dashboard's address, as the launcher printed it."""
+        match = re.search(r"dashboard: (http://\S+?)\)", self.output)
+        assert match, self.output
+        return match[1]
+
+    def wait_until_ready(self) -> None:
+        give_up = time.monotonic() + READY_WITHIN_S
+        while "Ready: " not in self.output:
+            assert self.process.poll() is None, f"the launcher ended\n{self.output}"
+            assert time.monotonic() < give_up, f"not ready in time\n{self.output}"
+            time.sleep(0.1)
+
+    def wait(self) -> int:
+        """Wait for the launcher to end; returns its exit status."""
+        status = self.process.wait(STOPPED_WITHIN_S)
+        self._reader.join(STOPPED_WITHIN_S)
+        return status
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(signal_number)
+        return self.wait()
+
+    def processes(self) -> list[int]:
+        """The ids of all processes of this service that are still there."""
+        marker = f"DENSENET_TEST_PORT={self.port}".encode()
+        return [pid for pid in _all_pids() if marker in _environment(pid)]
+
+
+@contextmanager
+def running(config: Path, **environment: str) -> Iterator[Service]:
+    """A service that is ready; stopped at the end, and then really gone."""
+    port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    service = Service(config, DENSENET_TEST_PORT=str(port), **environment)
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.stop()
+
+
+def _all_pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""  # it has ended, or it is not ours
