@@ -31,7 +31,7 @@ def make_checkpoint(images: Sequence[Image.Image], path: Path) -> None:
     network = densenet121(weights=None)
     inputs = preprocess(images)
     _calibrate(network, inputs)
-    features = torch.cat([_features(network, part) for part in inputs.split(16)])
+    features = torch.cat([_features(network, part) for part in torch.split(inputs, 16)])
     weight, bias = _solve(features.double())
     network.classifier.weight[: len(images)] = weight
     network.classifier.bias[: len(images)] = bias
@@ -91,5 +91,5 @@ def load_reference(path: Path) -> DenseNet:
 @torch.inference_mode()
 def classify(network: DenseNet, images: Sequence[Image.Image]) -> torch.Tensor:
     """float32 (n, 1000) probabilities."""
-    parts = preprocess(images).split(16)
+    parts = torch.split(preprocess(images), 16)
     return torch.cat([network(part).softmax(dim=1) for part in parts])
