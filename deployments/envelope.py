@@ -11,8 +11,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.errors import Internal, RetryLater, ServiceError
-from deployments.schemas import describe_error
+from deployments.pipeline import Timings
+from deployments.schemas import describe_error, describe_v2_error
 
+_V2_PATH = re.compile(r"/v2(/|$)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger("ray.serve")
@@ -24,12 +26,26 @@ def choose_request_id(headers: Headers) -> str:
     return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
-def render_error(error: ServiceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An error as an answer, in the form of every error of the service."""
-    response = JSONResponse(describe_error(error), error.status, headers)
+def render_error(
+    error: ServiceError, path: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An error as an answer, in the form that clients of that path expect."""
+    body = describe_v2_error(error) if _V2_PATH.match(path) else describe_error(error)
+    response = JSONResponse(body, error.status, headers)
     if isinstance(error, RetryLater):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+def timing_headers(timings: Timings) -> dict[str, str]:
+    """`Server-Timing`, where images were classified."""
+    if not timings.batch_size:
+        return {}
+    return {
+        "Server-Timing": f"parse;dur={timings.parse_ms:.1f}, decode;dur={timings.decode_ms:.1f}, "
+        f"queue;dur={timings.queue_ms:.1f}, "
+        f'infer;dur={timings.infer_ms:.1f};desc="batch of {timings.batch_size}"'
+    }
 
 
 class Envelope:
@@ -53,7 +69,7 @@ class Envelope:
         except Exception:
             logger.exception("unexpected error")
             if answer.status is None:
-                error = render_error(Internal("something went wrong on our side"))
+                error = render_error(Internal("something went wrong on our side"), scope["path"])
                 await error(scope, receive, answer.send)
         finally:
             answer.log()
