@@ -81,11 +81,16 @@ class InferenceModel:
         return {
             "name": MODEL_NAME,
             "platform": PLATFORM,
-            "max_batch_size": self.limits.max_images,
+            # 0: shapes are told whole. Triton leaves the first dimension out otherwise, and
+            # of `image` nothing would be left, which its clients refuse.
+            "max_batch_size": 0,
             # A request brings one of the three, so each of them is optional.
             "input": [_configure(spec) | {"optional": True} for spec in INPUTS.values()],
             "output": [_configure(spec) for spec in OUTPUTS.values()],
-            "parameters": {"weights": {"string_value": self.weights}},
+            "parameters": {
+                "max_images": {"string_value": str(self.limits.max_images)},
+                "weights": {"string_value": self.weights},
+            },
         }
 
     def list_repository(self, ready: bool) -> list[dict[str, str]]:
@@ -147,9 +152,8 @@ def _describe(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _configure(spec: TensorSpec) -> dict[str, Any]:
-    """Triton leaves the first dimension out where there is a `max_batch_size`."""
     data_type = "TYPE_STRING" if spec.datatype == "BYTES" else f"TYPE_{spec.datatype}"
-    return {"name": spec.name, "data_type": data_type, "dims": list(spec.shape[1:])}
+    return {"name": spec.name, "data_type": data_type, "dims": list(spec.shape)}
 
 
 def _list_names(specs: dict[str, TensorSpec]) -> str:
