@@ -13,7 +13,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from deployments.envelope import Envelope, render_error, timing_headers
+from deployments.envelope import Envelope, render_error
 from deployments.errors import (
     MalformedRequest,
     MethodNotAllowed,
@@ -22,7 +22,7 @@ from deployments.errors import (
     ServiceError,
     Unavailable,
 )
-from deployments.pipeline import ClassifierPort, Pipeline, Result, Timings, until
+from deployments.pipeline import ClassifierPort, Pipeline, Result, until
 from deployments.schemas import (
     ErrorBody,
     ImageResult,
@@ -31,6 +31,7 @@ from deployments.schemas import (
     describe_image,
 )
 from deployments.settings import Limits
+from deployments.timings import Timings
 from deployments.uploads import read_uploads
 from deployments.v2.inference import InferenceModel
 from deployments.v2.rest import create_router
@@ -153,13 +154,13 @@ def _render_all(results: dict[str, Result], top_k: int | None, timings: Timings)
         for name, result in results.items()
     }
     status = failures[0].status if len(failures) == len(results) else 200
-    return JSONResponse(body, status, headers=timing_headers(timings))
+    return JSONResponse(body, status, headers=timings.headers())
 
 
 def _render_one(result: Result, top_k: int | None, timings: Timings) -> Response:
     if isinstance(result, ServiceError):
         raise result
-    return JSONResponse(describe_image(result, top_k), headers=timing_headers(timings))
+    return JSONResponse(describe_image(result, top_k), headers=timings.headers())
 
 
 def _add_error_table(api: FastAPI) -> None:

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.errors import Internal, RetryLater, ServiceError
-from deployments.pipeline import Timings
 from deployments.schemas import describe_error, describe_v2_error
 
 _V2_PATH = re.compile(r"/v2(/|$)")
@@ -35,17 +34,6 @@ def render_error(
     if isinstance(error, RetryLater):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
-
-
-def timing_headers(timings: Timings) -> dict[str, str]:
-    """`Server-Timing`, where images were classified."""
-    if not timings.batch_size:
-        return {}
-    return {
-        "Server-Timing": f"parse;dur={timings.parse_ms:.1f}, decode;dur={timings.decode_ms:.1f}, "
-        f"queue;dur={timings.queue_ms:.1f}, "
-        f'infer;dur={timings.infer_ms:.1f};desc="batch of {timings.batch_size}"'
-    }
 
 
 class Envelope:

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from deployments import imaging
 from deployments.errors import DeadlineExceeded, ImageError, Internal, ServiceError
 from deployments.messages import Classification, Images
 from deployments.settings import Limits
+from deployments.timings import Timings
 from deployments.uploads import Upload
 
 Result = NDArray[np.float32] | ServiceError
@@ -42,17 +42,6 @@ class ClassifierPort(Protocol):
 
     async def watch(self) -> None:
         """Keep `is_ready` and `model_version` true until cancelled."""
-
-
-@dataclass
-class Timings:
-    """Where the time of one request went, milliseconds, and how full its batch was."""
-
-    parse_ms: float = 0.0
-    decode_ms: float = 0.0
-    queue_ms: float = 0.0
-    infer_ms: float = 0.0
-    batch_size: int = 0
 
 
 @asynccontextmanager

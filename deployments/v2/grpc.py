@@ -24,8 +24,8 @@ from deployments.errors import (
     RequestTooLarge,
     ServiceError,
 )
-from deployments.pipeline import Timings
 from deployments.settings import GrpcClients
+from deployments.timings import Timings
 from deployments.v2 import protocol
 from deployments.v2.inference import (
     EXTENSIONS,

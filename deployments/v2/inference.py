@@ -19,9 +19,10 @@ from deployments.errors import (
     Unavailable,
     UndecodableImage,
 )
-from deployments.pipeline import ClassifierPort, Pipeline, Result, Timings, until
+from deployments.pipeline import ClassifierPort, Pipeline, Result, until
 from deployments.schemas import rank
 from deployments.settings import Limits
+from deployments.timings import Timings
 from deployments.uploads import Upload
 from deployments.v2.protocol import ANY, RequestedOutput, Tensor, TensorSpec, Values
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json, to_json
 from starlette.datastructures import Headers
 
-from deployments.envelope import timing_headers
 from deployments.errors import MalformedRequest, UnsupportedBody
-from deployments.pipeline import Timings, until
+from deployments.pipeline import until
 from deployments.settings import Limits
+from deployments.timings import Timings
 from deployments.uploads import Chunks, bounded
 from deployments.v2 import protocol
 from deployments.v2.inference import (
@@ -152,7 +152,7 @@ def _add_infer(router: APIRouter, model: InferenceModel) -> None:
         deadline = started + min(timeout_s, asked.timeout_s)
         answer = await model.infer(asked.inputs, asked.outputs, deadline, timings)
         response = render_answer(asked, answer, model.weights)
-        response.headers.update(timing_headers(timings))
+        response.headers.update(timings.headers())
         return response
 
     for path in ("/models/{model_name}", "/models/{model_name}/versions/{version}"):

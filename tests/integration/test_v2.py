@@ -17,6 +17,7 @@ import pytest
 import requests
 import tritonclient.grpc
 import tritonclient.http
+from google.protobuf.json_format import MessageToDict
 from numpy.typing import NDArray
 from PIL import Image
 from tritonclient.utils import InferenceServerException
@@ -25,7 +26,7 @@ from deployments.classes import load_classes
 from deployments.imaging import decode
 from tests.pictures import encode
 from tests.reference import preprocess
-from tests.service import ROOT, Service, find_free_port, write_config
+from tests.service import ROOT, Service
 
 MODEL = "densenet121"
 INFER = f"/v2/models/{MODEL}/infer"
@@ -65,12 +66,10 @@ class Triton:
         """Metadata as a dict, whichever client it came by."""
         if not self.over_grpc:
             return dict(answer)
-        return dict(tritonclient.grpc.service_pb2 and to_dict(answer))
+        return to_dict(answer)
 
 
 def to_dict(message: Any) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict
-
     found: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     return found
 
@@ -426,24 +425,6 @@ def test_a_call_that_cannot_be_read_or_is_not_served_is_refused(
             call(message, timeout=30)
     assert caught.value.code() == code
     assert "Traceback" not in caught.value.details()
-
-
-def test_the_launcher_refuses_a_grpc_port_that_is_taken(tmp_path: Path) -> None:
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        config = write_config(tmp_path, find_free_port())
-        text = re.sub(
-            r"(grpc_options:(?:\n  .*)*?\n  port: )\d+", rf"\g<1>{port}", config.read_text()
-        )
-        config.write_text(text)
-        launcher = Service(config)
-        assert launcher.wait() == 1
-    assert f"port {port}" in launcher.output
-    assert "grpc_options.port" in launcher.output
 
 
 def test_the_readmes_example_runs(service: Service, png: list[bytes], tmp_path: Path) -> None:
