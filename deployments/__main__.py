@@ -75,9 +75,12 @@ class Config:
 
     @property
     def max_message_bytes(self) -> int:
-        """The largest gRPC message that Ray's proxy needs to read; its default is 2 GiB."""
+        """The largest gRPC message Ray's proxy is to take, where its own default is 2 GiB.
+
+        At least gRPC's default, which is enough for every answer.
+        """
         settings = [Settings.model_validate(each.args) for each in self.schema.applications]
-        return max(each.limits.max_request_bytes for each in settings)
+        return max(4 * 2**20, *(each.limits.max_request_bytes for each in settings))
 
 
 def read_config(path: Path) -> Config:

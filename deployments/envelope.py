@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deployments.errors import Internal, RetryLater, ServiceError
 from deployments.schemas import describe_error, describe_v2_error
 
+_PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 _V2_PATH = re.compile(r"/v2(/|$)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -81,7 +82,7 @@ class _Answer:
 
     def log(self) -> None:
         """The access log. Ray's formatter adds the request id; images are not logged."""
-        probe = self._scope["path"] in ("/healthz", "/readyz")
+        probe = self._scope["path"] in _PROBES
         logger.log(
             logging.DEBUG if probe else logging.INFO,
             "%s %s %s",

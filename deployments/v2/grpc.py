@@ -24,6 +24,7 @@ from deployments.errors import (
     RequestTooLarge,
     ServiceError,
 )
+from deployments.pipeline import until
 from deployments.settings import GrpcClients
 from deployments.timings import Timings
 from deployments.v2 import protocol
@@ -35,6 +36,7 @@ from deployments.v2.inference import (
     SERVER_VERSION,
     InferenceModel,
     require_model,
+    translate,
 )
 from deployments.v2.protocol import Tensor
 
@@ -159,8 +161,9 @@ class InferenceServicer:
             protocol.read_output(output.name, _read_parameters(output.parameters))
             for output in request.outputs
         ]
-        inputs = _read_inputs(request, self._model)
         timeout_s = min(self._model.limits.timeout_s, protocol.read_timeout_s(parameters))
+        async with until(started + timeout_s):
+            inputs = await translate(_read_inputs, request, self._model)
         answer = await self._model.infer(inputs, outputs, started + timeout_s, timings)
         return _render_answer(request.id, answer, self._model.weights)
 

@@ -3,8 +3,11 @@
 What a request means, whichever transport it came by. Knows nothing of HTTP or gRPC.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,9 @@ from deployments.settings import Limits
 from deployments.timings import Timings
 from deployments.uploads import Upload
 from deployments.v2.protocol import ANY, RequestedOutput, Tensor, TensorSpec, Values
+
+Arguments = ParamSpec("Arguments")
+Translated = TypeVar("Translated")
 
 SERVER_NAME = "densenet-serve"
 SERVER_VERSION = "1"
@@ -208,6 +214,22 @@ def _classification(probabilities: NDArray[np.float32], top_k: int) -> Tensor:
         for index in rank(row, top_k)
     ]
     return Tensor(spec, (len(probabilities), top_k), values)
+
+
+async def translate(
+    read: Callable[Arguments, Translated], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Translated:
+    """Run a transport's translation of a request away from the event loop, one at a time.
+
+    Lists of numbers take many times the memory of the bytes they came in.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_translator(), partial(read, *args, **kwargs))
+
+
+@cache
+def _translator() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="translate")
 
 
 def require_model(name: str, version: str) -> None:

@@ -1,15 +1,13 @@
 """The HTTP face of the Open Inference Protocol, as KServe and Triton have it."""
 
-import asyncio
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import pydantic
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic_core import from_json, to_json
@@ -29,6 +27,7 @@ from deployments.v2.inference import (
     SERVER_VERSION,
     InferenceModel,
     require_model,
+    translate,
 )
 from deployments.v2.protocol import RequestedOutput, Tensor, TensorSpec
 
@@ -82,71 +81,67 @@ class InferRequest:
 
 
 def create_router(model: InferenceModel) -> APIRouter:
-    """The routes under `/v2`."""
-    router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+    """The routes under `/v2`; the protocol describes them, and not our `/openapi.json`."""
+    router = APIRouter(prefix="/v2", include_in_schema=False)
     _add_server(router, model)
-    _add_model(router, model)
-    _add_infer(router, model)
+    of_model = APIRouter(dependencies=[Depends(_require_model)])
+    _add_model(of_model, model)
+    _add_infer(of_model, model)
+    router.include_router(of_model, prefix="/models/{model}")
+    router.include_router(of_model, prefix="/models/{model}/versions/{version}")
     return router
 
 
 def _add_server(router: APIRouter, model: InferenceModel) -> None:
-    @router.get("", summary="What server is this?")
-    async def server_metadata() -> dict[str, Any]:
+    @router.get("")
+    async def metadata() -> dict[str, Any]:
         return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS}
 
-    @router.get("/health/live", summary="Is the process alive?")
+    @router.get("/health/live")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @router.get("/health/ready", summary="Does a warmed-up Classifier answer?")
+    @router.get("/health/ready")
     async def ready() -> dict[str, bool]:
         model.require_ready()
         return {"ready": True}
 
-    @router.post("/repository/index", summary="Which models are there?")
-    async def repository_index(request: Request) -> Response:
-        body = await _read_body(request, model.limits)
+    @router.post("/repository/index")
+    async def index(request: Request) -> Response:
+        async with until(time.monotonic() + model.limits.timeout_s):
+            body = await _read_body(request, model.limits)
         asked = _validate(IndexBody, body or b"{}")
         return JSONResponse(model.list_repository(asked.ready))
 
 
+async def _require_model(request: Request) -> None:
+    require_model(request.path_params["model"], request.path_params.get("version", ""))
+
+
 def _add_model(router: APIRouter, model: InferenceModel) -> None:
-    async def metadata(model_name: str, version: str = "") -> dict[str, Any]:
-        require_model(model_name, version)
+    @router.get("")
+    async def metadata() -> dict[str, Any]:
         return model.describe()
 
-    async def ready(model_name: str, version: str = "") -> dict[str, Any]:
-        require_model(model_name, version)
+    @router.get("/ready")
+    async def ready() -> dict[str, Any]:
         model.require_ready()
         return {"name": MODEL_NAME, "ready": True}
 
-    async def config(model_name: str, version: str = "") -> dict[str, Any]:
-        require_model(model_name, version)
+    @router.get("/config")
+    async def config() -> dict[str, Any]:
         return model.describe_config()
-
-    for path in ("/models/{model_name}", "/models/{model_name}/versions/{version}"):
-        router.add_api_route(path, metadata, summary="The model's inputs and outputs")
-        router.add_api_route(f"{path}/ready", ready, summary="Is the model ready?")
-        router.add_api_route(f"{path}/config", config, summary="Triton's model configuration")
 
 
 def _add_infer(router: APIRouter, model: InferenceModel) -> None:
-    # One thread: lists of numbers take many times the memory of their JSON, so that they
-    # are read one request at a time, and away from the event loop.
-    reader = ThreadPoolExecutor(1, thread_name_prefix="v2-json")
-
-    async def infer(
-        request: Request, model_name: str, version: str = "", deadline_ms: DeadlineMs = None
-    ) -> Response:
-        require_model(model_name, version)
+    @router.post("/infer")
+    async def infer(request: Request, deadline_ms: DeadlineMs = None) -> Response:
+        started, timings = time.monotonic(), Timings()
         model.require_ready()
-        timings, started = Timings(), time.monotonic()
         timeout_s = min(model.limits.timeout_s, (deadline_ms or float("inf")) / 1000)
         async with until(started + timeout_s):
             body = await _read_body(request, model.limits)
-            loop = asyncio.get_running_loop()
-            asked = await loop.run_in_executor(reader, read_request, request.headers, body, model)
+            asked = await translate(read_request, request.headers, body, model)
         timings.parse_ms = 1000 * (time.monotonic() - started)
         request.state.images = asked.inputs[0].shape[0] if asked.inputs else 0
         deadline = started + min(timeout_s, asked.timeout_s)
@@ -154,15 +149,6 @@ def _add_infer(router: APIRouter, model: InferenceModel) -> None:
         response = render_answer(asked, answer, model.weights)
         response.headers.update(timings.headers())
         return response
-
-    for path in ("/models/{model_name}", "/models/{model_name}/versions/{version}"):
-        router.add_api_route(
-            f"{path}/infer",
-            infer,
-            methods=["POST"],
-            summary="Classify a batch of images or of pixels",
-            openapi_extra=_REQUEST_BODY,
-        )
 
 
 async def _read_body(request: Request, limits: Limits) -> bytes:
@@ -298,14 +284,3 @@ def render_answer(asked: InferRequest, answer: Sequence[Tensor], weights: str) -
         media_type="application/octet-stream",
         headers={HEADER_LENGTH: str(len(header))},
     )
-
-
-_REQUEST_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": InferBody.model_json_schema()},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -425,6 +426,18 @@ def test_a_call_that_cannot_be_read_or_is_not_served_is_refused(
             call(message, timeout=30)
     assert caught.value.code() == code
     assert "Traceback" not in caught.value.details()
+
+
+def test_a_grpc_client_from_another_address_is_refused(service: Service) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; names our address on that way
+        except OSError:
+            pytest.skip("this machine has no address but its own loopback")
+        address = probe.getsockname()[0]
+    with tritonclient.grpc.InferenceServerClient(f"{address}:{service.grpc_port}") as client:
+        status, _ = Triton(tritonclient.grpc, client).refusal(client.is_server_live)
+    assert status == "PERMISSION_DENIED"
 
 
 def test_the_readmes_example_runs(service: Service, png: list[bytes], tmp_path: Path) -> None:
