@@ -80,7 +80,7 @@ class Config:
         At least gRPC's default, which is enough for every answer.
         """
         settings = [Settings.model_validate(each.args) for each in self.schema.applications]
-        return max(4 * 2**20, *(each.limits.max_request_bytes for each in settings))
+        return max([4 * 2**20, *(each.limits.max_request_bytes for each in settings)])
 
 
 def read_config(path: Path) -> Config:
