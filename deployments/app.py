@@ -32,7 +32,7 @@ def build_app(args: Settings) -> Application:
         ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus}
     )
     return _deployment(Ingress).bind(
-        classifier.bind(chosen, device, args.precision), args.limits, args.grpc_clients
+        classifier.bind(chosen, device, args.engine, args.precision), args.limits, args.grpc_clients
     )
 
 
@@ -43,7 +43,7 @@ def _deployment(decorated: type) -> Deployment:
 
 def choose_device(args: Settings) -> Device:
     """`auto`: a GPU where the cluster has one. `cuda`: wait `gpu_wait_s`, then StartError."""
-    if args.device == "cpu":
+    if args.device == "cpu" or args.engine == "openvino":
         return "cpu"
     patience_s = args.gpu_wait_s if args.device == "cuda" else 0.0
     found = _wait_for_gpu(patience_s)

@@ -54,22 +54,27 @@ class Job:
 
 
 class Batcher:
-    """Puts the jobs of all callers before the model, one batch at a time."""
+    """Puts the jobs of all callers before the model, `streams` batches at a time."""
 
-    def __init__(self, predict: Predict, max_batch_size: int) -> None:
+    def __init__(self, predict: Predict, max_batch_size: int, streams: int = 1) -> None:
         self.max_batch_size = max_batch_size
+        self._streams = streams
         self._predict = predict
         self._waiting: list[tuple[float, int, Job]] = []
         self._ties = itertools.count()
         self._image_s = 0.0
-        self._draining: asyncio.Task[None] | None = None
+        self._busy_streams = 0
+        self._drains: set[asyncio.Task[None]] = set()  # the loop itself holds them weakly
 
     def put(self, jobs: Iterable[Job]) -> None:
         """Queue jobs; each one's `outcome` tells when it is done."""
         for job in jobs:
             heapq.heappush(self._waiting, (self._turn(job), next(self._ties), job))
-        if self._draining is None or self._draining.done():
-            self._draining = asyncio.create_task(self._drain())
+        for _ in range(min(self._streams - self._busy_streams, len(self._waiting))):
+            self._busy_streams += 1
+            drain = asyncio.create_task(self._drain())
+            self._drains.add(drain)
+            drain.add_done_callback(self._drains.discard)
 
     def estimate_wait_s(self) -> float:
         """How long an image that came now would wait for the model, seconds."""
@@ -83,10 +88,13 @@ class Batcher:
         return job.arrived + job.position * self._image_s
 
     async def _drain(self) -> None:
-        while self._waiting:
-            batch = self._take_batch()
-            if batch:
-                await self._run(batch)
+        try:
+            while self._waiting:
+                batch = self._take_batch()
+                if batch:
+                    await self._run(batch)
+        finally:
+            self._busy_streams -= 1
 
     def _take_batch(self) -> list[Job]:
         batch: list[Job] = []
@@ -111,7 +119,7 @@ class Batcher:
             await self._run_apart(batch)
             return
         infer_s = time.monotonic() - started
-        self._learn(infer_s / len(batch))
+        self._learn(infer_s / len(batch) / self._streams)
         for job, row in zip(batch, rows, strict=True):
             queue_ms = 1000 * (started - job.arrived)
             _settle(job, Outcome(row, queue_ms, 1000 * infer_s, len(batch)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ from deployments.batcher import Batcher, Job, Outcome
 from deployments.classes import load_classes
 from deployments.errors import Internal, Overloaded
 from deployments.messages import Classification, Images
-from deployments.settings import Device, Precision, Tuning
-from deployments.weights import Weights, fetch
+from deployments.model import load_model, warm_up
+from deployments.settings import Device, Engine, Precision, Tuning
+from deployments.weights import Weights
 
 STUCK_AFTER_S = 60.0
 """A forward pass that takes longer than this is held to be stuck for ever."""
@@ -28,19 +30,18 @@ logger = logging.getLogger("ray.serve")
 class Classifier:
     """One model on a share of a GPU, or on the CPU."""
 
-    def __init__(self, weights: Weights, device: Device, precision: Precision) -> None:
-        # Imported here, so that building the application costs no torch.
-        from deployments.model import load_model
-
+    def __init__(
+        self, weights: Weights, device: Device, engine: Engine, precision: Precision
+    ) -> None:
         if weights.source == "untrained":
             logger.warning("serving UNTRAINED weights: %s", weights.reason)
         self.model_version = weights.version
-        self._model = load_model(fetch(weights), device, precision)
-        self._model.warm_up()
-        # One thread of its own: torch called inline would stop routing and health checks.
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._batch_started: float | None = None
-        self._batcher = Batcher(self._predict, Tuning().max_batch_size)
+        self._model = load_model(weights, device, engine, precision)
+        warm_up(self._model)
+        # Threads of its own: a model called inline would stop routing and health checks.
+        self._threads = ThreadPoolExecutor(self._model.streams, thread_name_prefix="model")
+        self._batch_starts: set[float] = set()
+        self._batcher = Batcher(self._predict, Tuning().max_batch_size, self._model.streams)
         self._batch_size = Histogram(
             "densenet_batch_size",
             description="Images in each batch put before the model.",
@@ -81,16 +82,17 @@ class Classifier:
 
     async def _predict(self, images: Images) -> NDArray[np.float32]:
         self._batch_size.observe(len(images))
-        self._batch_started = time.monotonic()
+        started = time.monotonic()
+        self._batch_starts.add(started)
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._model_thread, self._model.predict, images)
+            return await loop.run_in_executor(self._threads, self._model.predict, images)
         finally:
-            self._batch_started = None
+            self._batch_starts.discard(started)
 
     def check_health(self) -> None:
         """Called by Ray, which replaces the replica when this raises."""
-        if self._batch_started and time.monotonic() - self._batch_started > STUCK_AFTER_S:
+        if time.monotonic() - min(self._batch_starts, default=math.inf) > STUCK_AFTER_S:
             raise RuntimeError(f"the model has not answered for {STUCK_AFTER_S:g} s")
 
 

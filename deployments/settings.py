@@ -3,14 +3,15 @@
 Unknown keys are refused: Ray itself ignores a misspelt key in silence.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 OFFICIAL_WEIGHTS_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
 
 Device = Literal["cpu", "cuda"]
-Precision = Literal["auto", "fp32", "bf16"]
+Engine = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 GrpcClients = Literal["local", "any"]
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -41,11 +42,18 @@ class Settings(_Strict):
     weights: Annotated[str, Field(min_length=1)] = "auto"
     weights_url: Annotated[str, Field(pattern="^https?://")] = OFFICIAL_WEIGHTS_URL
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: Engine = "auto"
     precision: Precision = "auto"
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     gpu_wait_s: Annotated[float, Field(ge=0)] = 0.0
     grpc_clients: GrpcClients = "local"
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _engine_suits_device(self) -> Self:
+        if self.engine == "openvino" and self.device == "cuda":
+            raise ValueError("engine: openvino runs on the CPU; use 'engine: torch' for cuda")
+        return self
 
 
 class Tuning(_Strict):

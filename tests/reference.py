@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torchvision.models import DenseNet, DenseNet121_Weights, densenet121
 
-RIDGE = 1e-3
+RIDGE = 1e-2
 LOGIT_SCALE = 4.0
 """Large enough for wide margins, small enough that probabilities stay off 0 and 1."""
 

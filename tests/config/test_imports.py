@@ -14,7 +14,11 @@ LAYERS = [
     {"api", "remote"},
     {"v2"},
     {"envelope", "pipeline"},
-    {"batcher", "imaging", "model", "schemas", "uploads", "weights"},
+    {"batcher", "imaging", "model", "schemas", "uploads"},
+    {"openvino_model", "torch_model"},
+    {"conversion"},
+    {"checkpoint"},
+    {"weights"},
     {"classes", "errors", "messages", "settings", "timings"},
 ]
 """From the top down: a module imports from the layers below its own, and not sideways."""

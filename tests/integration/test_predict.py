@@ -12,7 +12,7 @@ import requests
 from PIL import Image
 
 from deployments.classes import load_classes
-from deployments.weights import OFFICIAL_SHA256_PREFIX, cache_path
+from deployments.weights import cache_path, resolve
 from tests.pictures import encode, list_photos
 from tests.reference import classify, load_reference
 from tests.service import Service
@@ -352,13 +352,8 @@ def test_probabilities_are_those_of_torchvision_in_fp32(
     assert worst < 0.02
 
 
-def official_checkpoint_is_at_hand() -> bool:
-    path = cache_path()
-    return path.is_file() and OFFICIAL_SHA256_PREFIX in path.name
-
-
 @pytest.mark.skipif(
-    not (official_checkpoint_is_at_hand() and list_photos()),
+    not (cache_path().is_file() and list_photos()),
     reason="the official checkpoint is not in torch's cache, or there are no photographs",
 )
 def test_the_official_weights_know_the_five_animals() -> None:
@@ -376,6 +371,6 @@ def test_the_official_weights_know_the_five_animals() -> None:
     ]
     photos = [path for path in list_photos() if path.stem in names]
     images = np.stack([decode(path.read_bytes(), 10**8) for path in photos])
-    rows = load_model(cache_path(), "cpu").predict(images)
+    rows = load_model(resolve("imagenet", ""), "cpu").predict(images)
     found = [load_classes()[int(row.argmax())] for row in rows]
     assert sorted("_".join(image_class) for image_class in found) == sorted(names)

@@ -1,0 +1,34 @@
+"""torchvision's DenseNet-121 in, OpenVINO's graph of it out. Brings both with it."""
+
+import openvino
+import torch
+from torchvision.models import DenseNet
+
+from deployments.checkpoint import build_network
+from deployments.messages import IMAGENET_MEAN, IMAGENET_STD
+from deployments.weights import Weights
+
+
+def convert(weights: Weights) -> openvino.Model:
+    """float32 pixels (n, 224, 224, 3) of 0 to 255 in, probabilities (n, 1000) out."""
+    return openvino.convert_model(
+        _WithEnds(build_network(weights)),
+        example_input=torch.zeros(1, 224, 224, 3),
+        input=[openvino.PartialShape([-1, 224, 224, 3])],
+    )
+
+
+class _WithEnds(torch.nn.Module):
+    """The network with normalisation before it and softmax after it."""
+
+    def __init__(self, network: DenseNet) -> None:
+        super().__init__()
+        self._network = network
+        self._mean = torch.from_numpy(255 * IMAGENET_MEAN).view(1, 3, 1, 1)
+        self._std = torch.from_numpy(255 * IMAGENET_STD).view(1, 3, 1, 1)
+        self.eval()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        normalised = (pixels.permute(0, 3, 1, 2) - self._mean) / self._std
+        probabilities: torch.Tensor = self._network(normalised).softmax(dim=1)
+        return probabilities
