@@ -26,6 +26,7 @@ from deployments.errors import (
     ServiceError,
     Unavailable,
 )
+from deployments.page import mount_page
 from deployments.pipeline import ClassifierPort, Pipeline, Result, Timings
 from deployments.remote import RemoteClassifier
 from deployments.schemas import (
@@ -82,6 +83,7 @@ def create_api(classifier: ClassifierPort, limits: Limits) -> FastAPI:
     _add_error_table(api)
     _add_health(api, classifier)
     _add_classification(api, classifier, limits)
+    mount_page(api)
     return api
 
 
