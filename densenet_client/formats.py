@@ -108,13 +108,21 @@ def keep_classified(path: Path, results_format: Format) -> set[str]:
     Returns the names that stay. Raises BadResults, and then leaves the file as it was.
     """
     rewritten = path.with_name(path.name + ".part")
+    try:
+        names = _copy_classified(path, rewritten, results_format)
+        rewritten.replace(path)
+    finally:
+        rewritten.unlink(missing_ok=True)
+    return names
+
+
+def _copy_classified(path: Path, copy: Path, results_format: Format) -> set[str]:
     names: set[str] = set()
-    with open_results(path, "r") as old, open_results(rewritten, "w") as new:
+    with open_results(path, "r") as old, open_results(copy, "w") as new:
         new.write(results_format.header())
         for name, row in results_format.read_classified(_whole_lines(old)):
             names.add(name)
             new.write(row)
-    rewritten.replace(path)
     return names
 
 

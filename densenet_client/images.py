@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from densenet_client.results import Failure
 
@@ -51,8 +50,8 @@ def name_images(images: Image | Iterable[Image]) -> Iterator[Item]:
     """Bytes without a name are called `image 1`, `image 2`, ... by their position."""
     match images:
         case str() | bytes() | os.PathLike() | (str(), bytes()):
-            images = [cast("Image", images)]
-    for position, image in enumerate(cast("Iterable[Image]", images), start=1):
+            images = [images]
+    for position, image in enumerate(images, start=1):
         if isinstance(image, bytes):
             yield Item(f"image {position}", image)
         elif isinstance(image, tuple):

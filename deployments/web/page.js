@@ -50,15 +50,16 @@ async function work(card) {
   working += 1;
   figures.setBusy(true);
   card.showNote("Classifying …");
+  const key = sessionStorage.getItem(KEY);
   try {
-    const answer = await classify(card.photo, sessionStorage.getItem(KEY), (pauseMs) =>
+    const answer = await classify(card.photo, key, (pauseMs) =>
       card.showNote(`Busy; trying again in ${Math.ceil(pauseMs / 1000)} s`),
     );
     finish(card, () => card.showPredictions(answer.predictions));
     figures.add(answer);
     showModelVersion(answer.modelVersion);
   } catch (refusal) {
-    handleRefusal(card, refusal);
+    handleRefusal(card, refusal, key);
   }
   working -= 1;
   figures.setBusy(working > 0);
@@ -66,11 +67,12 @@ async function work(card) {
   showProgress();
 }
 
-function handleRefusal(card, refusal) {
+function handleRefusal(card, refusal, key) {
   if (refusal.code === "unauthorized") {
     card.showNote("Waiting for a key");
     if (cards.includes(card)) waiting.unshift(card);
-    askForKey();
+    // Another key may have been given since this request was sent.
+    if (key === sessionStorage.getItem(KEY)) askForKey();
   } else {
     finish(card, () => {
       card.showRefusal(refusal);

@@ -1,0 +1,12 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fake_service import FakeService, running_fake
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeService]:
+    """A service that fails as it is told to; one for each test."""
+    with running_fake() as service:
+        yield service
