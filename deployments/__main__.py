@@ -22,7 +22,11 @@ import requests
 import yaml
 from ray import serve
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
-from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+from ray.serve.schema import (
+    ApplicationStatus,
+    ApplicationStatusOverview,
+    ServeDeploySchema,
+)
 
 from deployments import proxy
 from deployments.errors import StartError
@@ -155,7 +159,7 @@ def wait_until_ready(config: Config, stop: StopSignal) -> bool:
     while not stop.wait(POLL_PERIOD_S):
         for name, application in serve.status().applications.items():
             if application.status == ApplicationStatus.DEPLOY_FAILED:
-                raise StartError(_cause(name, application.message))
+                raise StartError(_cause(name, application))
         try:
             if requests.get(f"{config.url}/readyz", timeout=2).ok:
                 return True
@@ -171,8 +175,15 @@ def announce(config: Config, dashboard: str) -> None:
     print(f"Ready: {config.url}  (weights: {version}, dashboard: http://{dashboard})", flush=True)
 
 
-def _cause(name: str, message: str) -> str:
-    return f"application {name!r} failed to deploy. {message}"
+def _cause(name: str, application: ApplicationStatusOverview) -> str:
+    """Our own words where the failure was one of ours; Ray's, with the trace, where not."""
+    messages = [application.message]
+    messages += [deployment.message for deployment in application.deployments.values()]
+    for message in messages:
+        _, ours, words = message.rpartition(f"{StartError.__name__}: ")
+        if ours:
+            return words.strip().splitlines()[0]
+    return "\n".join([f"application {name!r} failed to deploy.", *filter(None, messages)])
 
 
 def stop_everything(config: Config) -> None:

@@ -6,6 +6,7 @@ antialiased bilinear, centre crop of 224), in one resize of the part that is kep
 """
 
 import io
+import struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,17 @@ from deployments.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 CROP_PX = 224
 SHORT_SIDE_PX = 256
 _EXIF_ORIENTATION = 0x0112
+_BROKEN_EXIF = (
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -74,6 +86,7 @@ def _check_pixels(image: Image.Image, max_pixels: int) -> None:
 
 
 def _centre(image: Image.Image) -> Image.Image:
+    image.load()
     orientation = _orientation(image)
     box = _centre_box(*image.size, orientation)
     # Only the part that is kept is resized, in the file's own orientation: turning the
@@ -87,8 +100,8 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1 where there is none or it cannot be read."""
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except (SyntaxError, ValueError, TypeError, KeyError):
-        return 1  # a broken EXIF block spoils no pixel
+    except _BROKEN_EXIF:
+        return 1  # it spoils no pixel
     return value if value in _TO_UPRIGHT else 1
 
 

@@ -1,5 +1,6 @@
 """The service as its users start it: the launcher as a process, spoken to over HTTP."""
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 ROOT = Path(__file__).parents[1]
 READY_WITHIN_S = 120.0
@@ -32,6 +34,8 @@ def write_config(folder: Path, port: int, **args: Any) -> Path:
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = port
     config["applications"][0]["args"] |= args
+    # Only the logs of this service, whatever else runs on the machine.
+    config["applications"][0]["logging_config"]["logs_dir"] = str(folder / "logs")
     path = folder / f"config-{port}.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -62,6 +66,7 @@ class Service:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.append(line)
+        self.process.stdout.close()
 
     @property
     def output(self) -> str:
@@ -73,6 +78,17 @@ class Service:
         match = re.search(r"dashboard: (http://\S+?)\)", self.output)
         assert match, self.output
         return match[1]
+
+    def read_logs(self) -> list[dict[str, Any]]:
+        """The structured log lines of its replicas."""
+        folder = self.config.parent / "logs"
+        lines = [line for path in folder.glob("*.log") for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in lines]
+
+    def replica_pids(self, deployment: str) -> set[int]:
+        details = ServeSubmissionClient(self.dashboard).get_serve_details()
+        deployments = details["applications"]["densenet"]["deployments"]
+        return {replica["pid"] for replica in deployments[deployment]["replicas"]}
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_WITHIN_S
@@ -119,3 +135,23 @@ def _environment(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""  # it has ended, or it is not ours
+
+
+def deploy(
+    service: Service, document: dict[str, Any], folder: Path, expect: str = "RUNNING"
+) -> None:
+    """`serve deploy` an edited configuration, and wait until its applications are as expected."""
+    path = folder / "edited.yaml"
+    path.write_text(yaml.safe_dump(document))
+    command = [str(Path(sys.executable).with_name("serve")), "deploy", "-a", service.dashboard]
+    subprocess.run([*command, str(path)], check=True, cwd=ROOT)
+    wanted = {application["name"]: expect for application in document["applications"]}
+    give_up = time.monotonic() + READY_WITHIN_S
+    while (found := _application_statuses(service)) != wanted:
+        assert time.monotonic() < give_up, found
+        time.sleep(0.2)
+
+
+def _application_statuses(service: Service) -> dict[str, str]:
+    details = ServeSubmissionClient(service.dashboard).get_serve_details()
+    return {name: str(app["status"]) for name, app in details["applications"].items()}

@@ -1,8 +1,15 @@
+"""Coroutine tests run on asyncio, by anyio's pytest plugin; clients meet a server that fails."""
+
 from collections.abc import Iterator
 
 import pytest
 
 from tests.fake_service import FakeService, running_fake
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture

@@ -1,0 +1,222 @@
+"""The HTTP application: routes and the table of errors. Knows nothing of Ray."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from deployments.envelope import Envelope, render_error
+from deployments.errors import (
+    DeadlineExceeded,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    OneImageExpected,
+    ServiceError,
+    Unavailable,
+)
+from deployments.page import mount_page
+from deployments.pipeline import ClassifierPort, Pipeline, Result, Timings
+from deployments.schemas import (
+    ErrorBody,
+    ImageResult,
+    Status,
+    describe_error,
+    describe_image,
+)
+from deployments.settings import Limits
+from deployments.uploads import read_uploads
+
+TopK = Annotated[
+    int | None,
+    Query(ge=1, le=1000, description="Also answer the K best classes with their probabilities."),
+]
+DeadlineMs = Annotated[
+    int | None,
+    Header(alias="X-Deadline-Ms", ge=1, description="Give up after so many milliseconds."),
+]
+
+
+def create_api(classifier: ClassifierPort, limits: Limits) -> FastAPI:
+    """Build the HTTP application around a classifier."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(classifier.watch())
+        yield
+        watching.cancel()
+
+    api = FastAPIOffline(
+        title="densenet-serve",
+        description="Photos classified by DenseNet-121 into the 1000 classes of ImageNet.",
+        version="1",
+        docs_url="/docs",
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    api.add_middleware(Envelope, model_version=lambda: classifier.model_version)
+    _add_error_table(api)
+    _add_health(api, classifier)
+    _add_classification(api, classifier, limits)
+    mount_page(api)
+    return api
+
+
+def _add_health(api: FastAPI, classifier: ClassifierPort) -> None:
+    @api.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> Status:
+        return {"status": "alive"}
+
+    @api.get(
+        "/readyz",
+        summary="Does a warmed-up Classifier answer?",
+        responses=_error_responses(503),
+    )
+    async def readyz() -> Status:
+        if not classifier.is_ready:
+            raise Unavailable("no classifier is ready")
+        return {"status": "ready"}
+
+
+def _add_classification(api: FastAPI, classifier: ClassifierPort, limits: Limits) -> None:
+    pipeline = Pipeline(classifier, limits)
+
+    async def predict(
+        request: Request, top_k: TopK = None, deadline_ms: DeadlineMs = None
+    ) -> Response:
+        timings = Timings()
+        results = await _classify(request, deadline_ms, timings, at_most=limits.max_images)
+        return _render_all(results, top_k, timings)
+
+    async def run_inference(
+        request: Request, top_k: TopK = None, deadline_ms: DeadlineMs = None
+    ) -> Response:
+        timings = Timings()
+        results = await _classify(request, deadline_ms, timings, at_most=1)
+        (result,) = results.values()
+        return _render_one(result, top_k, timings)
+
+    async def _classify(
+        request: Request, deadline_ms: int | None, timings: Timings, at_most: int
+    ) -> dict[str, Result]:
+        started = time.monotonic()
+        timeout_s = min(limits.timeout_s, (deadline_ms or float("inf")) / 1000)
+        if not classifier.is_ready:
+            raise Unavailable("no classifier is ready")
+        try:
+            async with asyncio.timeout(timeout_s):
+                uploads = await read_uploads(request.headers, request.stream(), limits)
+                timings.parse_ms = 1000 * (time.monotonic() - started)
+                if len(uploads) > at_most:
+                    raise OneImageExpected(f"send one image, not {len(uploads)}")
+                request.state.images = len(uploads)
+                return await pipeline.run(uploads, started + timeout_s, timings)
+        except TimeoutError:
+            raise DeadlineExceeded("the request's time is up") from None
+
+    for method in ("POST", "GET"):
+        api.add_api_route(
+            "/predict",
+            predict,
+            methods=[method],
+            operation_id=f"predict_{method.lower()}",
+            summary="Classify any number of images",
+            response_model=dict[str, ImageResult | ErrorBody],
+            responses=_error_responses(400, 404, 413, 415, 422, 503, 504, 500),
+            openapi_extra=_REQUEST_BODY,
+        )
+    api.add_api_route(
+        "/run_inference",
+        run_inference,
+        methods=["POST"],
+        summary="Classify one image",
+        response_model=ImageResult,
+        responses=_error_responses(400, 413, 415, 422, 503, 504, 500),
+        openapi_extra=_REQUEST_BODY,
+    )
+
+
+def _render_all(results: dict[str, Result], top_k: int | None, timings: Timings) -> Response:
+    """One object by name. A lone failure is the answer; when all failed, the first's status."""
+    failures = [result for result in results.values() if isinstance(result, ServiceError)]
+    if len(results) == len(failures) == 1:
+        raise failures[0]
+    body = {
+        name: describe_error(result)
+        if isinstance(result, ServiceError)
+        else describe_image(result, top_k)
+        for name, result in results.items()
+    }
+    status = failures[0].status if len(failures) == len(results) else 200
+    return JSONResponse(body, status, headers=_timing_headers(timings))
+
+
+def _render_one(result: Result, top_k: int | None, timings: Timings) -> Response:
+    if isinstance(result, ServiceError):
+        raise result
+    return JSONResponse(describe_image(result, top_k), headers=_timing_headers(timings))
+
+
+def _timing_headers(timings: Timings) -> dict[str, str]:
+    if not timings.batch_size:
+        return {}
+    return {
+        "Server-Timing": f"parse;dur={timings.parse_ms:.1f}, decode;dur={timings.decode_ms:.1f}, "
+        f"queue;dur={timings.queue_ms:.1f}, "
+        f'infer;dur={timings.infer_ms:.1f};desc="batch of {timings.batch_size}"'
+    }
+
+
+def _add_error_table(api: FastAPI) -> None:
+    """Every exception's way to HTTP; what is not here is `internal` (see `Envelope`)."""
+
+    @api.exception_handler(ServiceError)
+    async def service_error(_: Request, error: ServiceError) -> Response:
+        return render_error(error)
+
+    @api.exception_handler(404)
+    async def not_found(_: Request, __: HTTPException) -> Response:
+        return render_error(NotFound("there is nothing at this path"))
+
+    @api.exception_handler(405)
+    async def method_not_allowed(_: Request, error: HTTPException) -> Response:
+        return render_error(MethodNotAllowed("this path has no such method"), error.headers)
+
+    @api.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return render_error(MalformedRequest(f"{first['loc'][-1]}: {first['msg']}"))
+
+    @api.exception_handler(ClientDisconnect)
+    async def client_gone(_: Request, __: ClientDisconnect) -> Response:
+        return render_error(MalformedRequest("the connection ended before the body did"))
+
+
+def _error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorBody} for status in statuses}
+
+
+_BINARY = {"type": "string", "format": "binary"}
+_REQUEST_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": _BINARY}},
+                }
+            },
+            "image/*": {"schema": _BINARY},
+            "application/octet-stream": {"schema": _BINARY},
+        },
+    }
+}

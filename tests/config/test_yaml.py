@@ -1,0 +1,95 @@
+"""Every Serve configuration in the repository, linted: Ray ignores unknown keys in silence."""
+
+import subprocess
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from ray.serve.schema import ServeDeploySchema
+
+from deployments.settings import Settings, Tuning
+from tests.service import ROOT
+
+
+def list_configs() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "*.yaml", "*.yml"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    paths = [ROOT / name for name in listed.stdout.split()]
+    return [path for path in paths if "applications:" in path.read_text()]
+
+
+def unknown_keys(model: type[BaseModel], data: Any, where: str = "") -> list[str]:
+    """The keys of `data`, at any depth, that no field of `model` stands for."""
+    if not isinstance(data, dict):
+        return []
+    unknown = [f"{where}.{key}" for key in data if key not in model.model_fields]
+    for key, field in model.model_fields.items():
+        for nested in nested_models(field.annotation):
+            values = data.get(key)
+            for value in values if isinstance(values, list) else [values]:
+                unknown += unknown_keys(nested, value, f"{where}.{key}")
+    return unknown
+
+
+def nested_models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in nested_models(part)]
+
+
+def lint(document: dict[str, Any]) -> None:
+    """Raises where Ray, our models or a rule of ours would not have the configuration."""
+    ServeDeploySchema.model_validate(document)
+    assert unknown_keys(ServeDeploySchema, document) == []
+    for application in document["applications"]:
+        Settings.model_validate(application["args"])
+        by_name = {deployment["name"]: deployment for deployment in application["deployments"]}
+        assert by_name.keys() == {"Ingress", "Classifier"}
+        lint_classifier(by_name["Classifier"])
+
+
+def lint_classifier(deployment: dict[str, Any]) -> None:
+    # `args.gpu_fraction` owns the share of a GPU; actor options here would replace it.
+    assert "ray_actor_options" not in deployment
+    tuning = Tuning.model_validate(deployment["user_config"])
+    assert deployment["max_ongoing_requests"] >= 2 * tuning.max_batch_size
+
+
+@pytest.mark.parametrize("path", list_configs(), ids=lambda path: path.name)
+def test_every_configuration_is_sound(path: Path) -> None:
+    lint(yaml.safe_load(path.read_text()))
+
+
+def test_the_main_configuration_is_among_them() -> None:
+    assert ROOT / "serve_config.yaml" in list_configs()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda config: config.update(htp_options={}),
+        lambda config: config["http_options"].update(prot=1),
+        lambda config: config["applications"][0].update(route_prefx="/"),
+        lambda config: config["applications"][0]["args"].update(weight="auto"),
+        lambda config: config["applications"][0]["args"]["limits"].update(max_image=1),
+        lambda config: config["applications"][0]["deployments"][0].update(max_ongoing_request=64),
+        lambda config: config["applications"][0]["deployments"][0].update(
+            autoscaling_config={"min_replica": 1}
+        ),
+        lambda config: config["applications"][0]["deployments"][0].update(name="Igress"),
+        lambda config: config["applications"][0]["deployments"][1].update(max_ongoing_requests=8),
+        lambda config: config["applications"][0]["deployments"][1].update(
+            ray_actor_options={"num_gpus": 1}
+        ),
+        lambda config: config["applications"][0]["deployments"][1]["user_config"].update(size=8),
+    ],
+)
+def test_the_lint_sees_what_ray_ignores(damage: Any) -> None:
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    damage(config)
+    with pytest.raises((AssertionError, ValueError)):
+        lint(config)

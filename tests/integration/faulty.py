@@ -1,0 +1,26 @@
+"""The application with a Classifier that fails as told by an image's first pixel."""
+
+from typing import cast
+
+from ray import serve
+from ray.serve import Application, Deployment
+
+from deployments.ingress import Ingress
+from deployments.messages import Classification, Images
+from deployments.settings import Settings
+
+
+@serve.deployment
+class FaultyClassifier:
+    """Says that it is ready, and then it is not what it said."""
+
+    async def version(self) -> str:
+        return "faulty"
+
+    async def classify(self, images: Images, timeout_s: float) -> Classification:
+        raise RuntimeError(f"secret of {len(images)} images")
+
+
+def build_app(args: Settings) -> Application:
+    classifier = cast("Deployment", FaultyClassifier).bind()
+    return cast("Deployment", Ingress).bind(classifier, args.limits)

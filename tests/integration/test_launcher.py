@@ -1,0 +1,177 @@
+"""The launcher as its user meets it: what it says, when it ends, what it leaves behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from tests.pictures import encode, make_picture
+from tests.service import ROOT, Service, find_free_port, running, write_config
+
+
+def start(config: Path) -> Service:
+    port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    return Service(config, DENSENET_TEST_PORT=str(port))
+
+
+def assert_gone(service: Service) -> None:
+    give_up = time.monotonic() + 15
+    while left := service.processes():
+        assert time.monotonic() < give_up, [
+            Path(f"/proc/{pid}/cmdline").read_text() for pid in left
+        ]
+        time.sleep(0.1)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(service.url, timeout=5)
+
+
+def edit(config: Path, **http_options: object) -> Path:
+    document = yaml.safe_load(config.read_text())
+    document["http_options"] |= http_options
+    config.write_text(yaml.safe_dump(document))
+    return config
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+def test_a_stop_finishes_what_is_in_flight_and_leaves_nothing(tmp_path: Path, how: str) -> None:
+    answers: list[requests.Response] = []
+
+    def ask() -> None:
+        files = [("file", (str(i), encode(make_picture(i), "JPEG"))) for i in range(32)]
+        answers.append(requests.post(f"{service.url}/predict", files=files, timeout=60))
+
+    with running(write_config(tmp_path, find_free_port())) as service:
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.6)  # the upload is in, and its 32 images take longer than this
+        if how == "Ctrl-C":
+            os.killpg(service.process.pid, signal.SIGINT)
+            assert service.wait() == 0
+        else:
+            assert service.stop() == 0
+        asking.join()
+    assert [(answer.status_code, len(answer.json())) for answer in answers] == [(200, 32)]
+    assert "Traceback" not in service.output
+    assert_gone(service)
+
+
+def test_before_the_classifier_is_ready_requests_are_refused_at_once(tmp_path: Path) -> None:
+    service = start(write_config(tmp_path, find_free_port()))
+    refused: list[requests.Response] = []
+    while "Ready: " not in service.output:
+        assert service.process.poll() is None, service.output
+        try:
+            response = requests.post(f"{service.url}/predict", b"x", timeout=0.5)
+        except (requests.ConnectionError, requests.Timeout):
+            continue  # the ingress is not up yet either
+        if response.status_code == 503:
+            refused.append(response)
+        time.sleep(0.05)
+    assert refused
+    assert refused[0].json()["error"]["code"] == "unavailable"
+    assert refused[0].headers["X-Model-Version"] == "unknown"
+    assert int(refused[0].headers["Retry-After"]) >= 1
+    assert requests.get(f"{service.url}/readyz", timeout=5).headers["X-Model-Version"] == (
+        "untrained"
+    )
+    assert "UNTRAINED" in service.output
+    assert requests.get(service.dashboard, timeout=10).ok
+    assert service.stop() == 0
+    assert_gone(service)
+
+
+def test_a_port_that_is_taken_ends_the_launcher_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = start(write_config(tmp_path, port))
+        assert service.wait() == 1
+    assert f"port {port} of 127.0.0.1 cannot be had" in service.output
+    assert "Traceback" not in service.output
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"weihgts": "auto"}, "weihgts"),
+        ({"limits": {"max_images": 0}}, "max_images"),
+        ({"weights_url": "file:///etc/passwd"}, "weights_url"),
+    ],
+)
+def test_bad_settings_end_the_launcher_before_anything_starts(
+    tmp_path: Path, args: dict[str, object], told: str
+) -> None:
+    service = start(write_config(tmp_path, find_free_port(), **args))
+    assert service.wait() == 1
+    assert told in service.output
+    assert "Starting Ray" not in service.output
+    assert "Traceback" not in service.output
+
+
+def test_a_configuration_that_is_not_there_ends_the_launcher() -> None:
+    command = [sys.executable, "-m", "deployments", "nowhere.yaml"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "nowhere.yaml" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"weights": "/nowhere.pth"}, "there is no file '/nowhere.pth'"),
+        ({"weights": str(ROOT / "README.md")}, "is not a readable PyTorch checkpoint"),
+        ({"weights": "imagenet", "weights_url": "http://127.0.0.1:9/w"}, "'weights: auto'"),
+        ({"device": "cuda"}, "the cluster has no GPU"),
+    ],
+)
+def test_a_deployment_that_fails_ends_the_launcher_with_the_cause(
+    tmp_path: Path, args: dict[str, object], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    service = start(write_config(tmp_path, find_free_port(), **args))
+    assert service.wait() == 1
+    assert "densenet-serve cannot start" in service.output
+    assert told in service.output.split("densenet-serve cannot start")[1]
+    assert_gone(service)
+
+
+def test_plain_serve_run_works_with_the_same_file(tmp_path: Path) -> None:
+    config = write_config(tmp_path, find_free_port())
+    port = yaml.safe_load(config.read_text())["http_options"]["port"]
+    serve = subprocess.Popen(
+        [str(Path(sys.executable).with_name("serve")), "run", str(config)],
+        cwd=ROOT,
+        env=os.environ | {"RAY_ADDRESS": "local"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        response = wait_until_answered(f"http://localhost:{port}")
+        assert list(response.json()["image"]) == ["class_id", "class_name"]
+        assert "X-Request-ID" in response.headers
+    finally:
+        serve.send_signal(signal.SIGINT)
+        serve.communicate(timeout=60)
+
+
+def wait_until_answered(url: str) -> requests.Response:
+    picture = encode(make_picture(1))
+    headers = {"Content-Type": "image/png"}
+    give_up = time.monotonic() + 120
+    while time.monotonic() < give_up:
+        try:
+            response = requests.post(f"{url}/predict", picture, headers=headers, timeout=10)
+            if response.ok:
+                return response
+        except (requests.ConnectionError, requests.Timeout):
+            continue
+        finally:
+            time.sleep(0.3)
+    raise AssertionError("no answer")

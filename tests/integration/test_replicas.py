@@ -1,0 +1,54 @@
+"""Two tiers in replicas of their own, tuned while they serve."""
+
+import re
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from PIL import Image
+
+from tests.pictures import encode
+from tests.service import Service, deploy
+
+
+def batch_sizes(service: Service, pictures: list[Image.Image]) -> int:
+    """The largest batch that the images of one upload were in."""
+    files = [("file", (f"{i}.png", encode(pictures[i]))) for i in range(32)]
+    response = requests.post(f"{service.url}/predict", files=files, timeout=60)
+    match = re.search(r"batch of (\d+)", response.headers["Server-Timing"])
+    assert match
+    return int(match[1])
+
+
+def test_the_ingress_imports_no_torch(service: Service) -> None:
+    (ingress,) = service.replica_pids("Ingress")
+    (classifier,) = service.replica_pids("Classifier")
+    assert "libtorch" not in Path(f"/proc/{ingress}/maps").read_text()
+    assert "libtorch" in Path(f"/proc/{classifier}/maps").read_text()
+
+
+def test_a_new_batch_size_is_live_without_a_restart(
+    service: Service, pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    before = service.replica_pids("Classifier") | service.replica_pids("Ingress")
+    document = yaml.safe_load(service.config.read_text())
+    tuning = document["applications"][0]["deployments"][1]["user_config"]
+    assert batch_sizes(service, pictures) == tuning["max_batch_size"]
+    tuning["max_batch_size"] = 3
+    deploy(service, document, tmp_path)
+    assert batch_sizes(service, pictures) == 3
+    assert service.replica_pids("Classifier") | service.replica_pids("Ingress") == before
+    deploy(service, yaml.safe_load(service.config.read_text()), tmp_path)
+    assert batch_sizes(service, pictures) == 8
+
+
+@pytest.mark.parametrize("bad", [{"max_batch_size": 0}, {"max_batch": 4}])
+def test_a_bad_tuning_leaves_the_old_one_serving(
+    service: Service, pictures: list[Image.Image], tmp_path: Path, bad: dict[str, int]
+) -> None:
+    document = yaml.safe_load(service.config.read_text())
+    document["applications"][0]["deployments"][1]["user_config"] = bad
+    deploy(service, document, tmp_path, expect="DEPLOY_FAILED")
+    deploy(service, yaml.safe_load(service.config.read_text()), tmp_path)
+    assert batch_sizes(service, pictures) == 8
