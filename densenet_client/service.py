@@ -14,7 +14,8 @@ from densenet_client.retry import Unanswered, parse_retry_after_s
 
 CONNECT_TIMEOUT_S = 5.0
 REPEATED_STATUSES = (429, 502, 503, 504)
-"""Nothing was classified, and the same request may do better."""
+"""Nothing was classified, and the same request may do better. So may any other from 500 up
+that does not come from the service but from something before it."""
 
 
 class RequestRefused(Exception):
@@ -42,7 +43,8 @@ class Service:
         self._timeout_s = timeout_s
         self._session = requests.Session()
         self._session.auth = _Bearer(api_key)
-        adapter = HTTPAdapter(pool_maxsize=max_connections)
+        # Threads that share a client wait for a connection, and none is opened in vain.
+        adapter = HTTPAdapter(pool_maxsize=max_connections, pool_block=True)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -55,8 +57,10 @@ class Service:
             response = self._request("GET", "/readyz", timeout_s=CONNECT_TIMEOUT_S)
         except requests.RequestException as error:
             raise ServerUnreachable(f"nothing answers at {self._url}: {_reason(error)}") from error
+        if response.status_code >= 500 and _parse_error(_parse_body(response)) is None:
+            raise ServerUnreachable(f"{self._url} answers with HTTP status {response.status_code}")
         self._check_is_service(response)
-        return Status(response.status_code == requests.codes.ok, _model_version(response))
+        return Status(response.ok, response.headers["X-Model-Version"])
 
     def classify(self, images: Sequence[tuple[str, bytes]], top_k: int) -> list[Result]:
         """A result for each name and image, in order.
@@ -92,12 +96,12 @@ class Service:
         status = response.status_code
         body = _parse_body(response)
         error = _parse_error(body)
-        # Out of time with many images, the server would be so again: they are to be halved.
-        if status in REPEATED_STATUSES and (is_lone or status != requests.codes.gateway_timeout):
+        if status in REPEATED_STATUSES or (status >= 500 and error is None):
             code, message = error or ("no_answer", f"HTTP status {status}")
-            raise Unanswered(
-                code, message, parse_retry_after_s(response.headers.get("Retry-After"))
-            )
+            if code == "deadline_exceeded" and not is_lone:
+                raise RequestRefused(code, message)  # it would be again: better halved
+            retry_after_s = parse_retry_after_s(response.headers.get("Retry-After"))
+            raise Unanswered(code, message, retry_after_s)
         self._check_is_service(response)
         if error is not None:
             raise RequestRefused(*error)
@@ -125,10 +129,6 @@ class _Bearer(AuthBase):
         if self._api_key is not None:
             request.headers["Authorization"] = f"Bearer {self._api_key}"
         return request
-
-
-def _model_version(response: requests.Response) -> str:
-    return response.headers["X-Model-Version"]
 
 
 def _parse_body(response: requests.Response) -> dict[str, Any]:

@@ -133,6 +133,19 @@ def refuse(status: int, code: str, **headers: str) -> Fault:
     return fault
 
 
+def refuse_before(status: int) -> Fault:
+    """What a reverse proxy says that does not reach the service."""
+
+    def fault(handler: Handler) -> bool:
+        handler.send_response(status)
+        handler.send_header("Content-Length", "5")
+        handler.end_headers()
+        handler.wfile.write(b"Sorry")
+        return False
+
+    return fault
+
+
 def drop(handler: Handler) -> bool:
     """The connection ends without an answer."""
     handler.drop()

@@ -18,7 +18,16 @@ from densenet_client import (
     UnexpectedAnswer,
 )
 from densenet_client.retry import choose_pause_s, parse_retry_after_s
-from tests.fake_service import FakeService, cut_short, delay, drop, refuse
+from tests.fake_service import (
+    FakeService,
+    Fault,
+    Handler,
+    cut_short,
+    delay,
+    drop,
+    refuse,
+    refuse_before,
+)
 from tests.service import find_free_port
 
 THIRTY = [f"image-{i}".encode() for i in range(30)]
@@ -33,9 +42,18 @@ def expected(images: list[bytes]) -> list[str]:
     return [f"{image.decode()}_1" for image in images]
 
 
-@pytest.mark.parametrize("fault", [drop, cut_short, refuse(502, "bad"), refuse(429, "slow_down")])
-def test_a_request_is_repeated_when_it_was_not_answered(fake: FakeService, fault: object) -> None:
-    fake.faults.extend([fault, fault])  # type: ignore[list-item]
+@pytest.mark.parametrize(
+    "fault",
+    [
+        drop,
+        cut_short,
+        refuse(429, "slow_down"),
+        refuse(503, "overloaded"),
+        *map(refuse_before, (500, 502, 503, 504)),
+    ],
+)
+def test_a_request_is_repeated_when_it_was_not_answered(fake: FakeService, fault: Fault) -> None:
+    fake.faults.extend([fault, fault])
     with Client(fake.url, concurrency=1) as client:
         results = client.classify(THIRTY[:3])
     assert best_names(results) == expected(THIRTY[:3])
@@ -57,6 +75,14 @@ def test_retry_after_is_honoured_when_the_service_is_overloaded(fake: FakeServic
     assert 1.0 <= second.at - first.at < 3.0
 
 
+def test_an_internal_error_is_an_answer_and_not_repeated(fake: FakeService) -> None:
+    fake.always = refuse(500, "internal")
+    with Client(fake.url) as client:
+        (result,) = client.classify(("cat.jpg", b"cat"))
+    assert result == Failure("cat.jpg", "internal", "says internal")
+    assert len(fake.seen) == 1
+
+
 def test_an_image_is_a_failure_when_patience_ends(fake: FakeService) -> None:
     fake.always = refuse(503, "overloaded", Retry_After="1")
     with Client(fake.url, patience_s=0.2) as client:
@@ -65,7 +91,10 @@ def test_an_image_is_a_failure_when_patience_ends(fake: FakeService) -> None:
 
 
 def test_only_its_own_images_fail_when_one_request_is_never_answered(fake: FakeService) -> None:
-    fake.faults.extend([drop] * 2)
+    def drop_cats(handler: Handler) -> bool:
+        return handler.service.seen[-1].images["0"] != b"cat" or drop(handler)
+
+    fake.always = drop_cats
     with Client(fake.url, concurrency=1, images_per_request=1, patience_s=0.2) as client:
         first, second = client.classify([b"cat", b"dog"])
     assert isinstance(first, Failure)
