@@ -1,6 +1,8 @@
 /** Where photos come from: dropped files and folders, the clipboard, the two inputs. */
 
 const PHOTO_NAME = /\.(jpe?g|png|webp|gif|bmp)$/i;
+const TAKEN_AT_ONCE = 100;
+const IN_ORDER = new Intl.Collator(undefined, { numeric: true });
 
 /** Call `take(files)` with what people give, in whatever way they give it. */
 export function collectPhotos(target, inputs, take) {
@@ -52,13 +54,22 @@ async function* walk(entry) {
 }
 
 async function* walkFolder(folder) {
+  const entries = await list(folder);
+  const photos = entries.filter((entry) => entry.isFile && PHOTO_NAME.test(entry.name));
+  for (let start = 0; start < photos.length; start += TAKEN_AT_ONCE) {
+    yield await Promise.all(photos.slice(start, start + TAKEN_AT_ONCE).map(fileOf));
+  }
+  for (const entry of entries.filter((entry) => entry.isDirectory)) yield* walkFolder(entry);
+}
+
+/** What is in a folder, by name; the browser tells it in parts and in no order. */
+async function list(folder) {
   const reader = folder.createReader();
+  const entries = [];
   for (;;) {
-    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!entries.length) return;
-    const photos = entries.filter((entry) => entry.isFile && PHOTO_NAME.test(entry.name));
-    yield await Promise.all(photos.map(fileOf));
-    for (const entry of entries.filter((entry) => entry.isDirectory)) yield* walkFolder(entry);
+    const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!part.length) return entries.sort((a, b) => IN_ORDER.compare(a.name, b.name));
+    entries.push(...part);
   }
 }
 

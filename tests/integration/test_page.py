@@ -26,6 +26,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+expect.set_options(timeout=20_000)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -155,7 +157,9 @@ def test_a_dropped_folder_gives_the_photos_within(
     (tmp_path / "album" / "notes.txt").write_text("no photo")
     page = open_page()
     drop(page, tmp_path / "album")
-    expect(page.locator("#progress-text")).to_have_text("20 of 20 classified", timeout=30_000)
+    expect(page.locator("#progress-text")).to_have_text("20 of 20 classified")
+    names = [f"{index}.png" for index in [*range(0, 20, 2), *range(1, 20, 2)]]
+    expect(page.locator(".card .name")).to_have_text(names)
     expect(page.locator("#count")).to_have_text("20")
     expect(page.locator("#rate")).to_have_text(re.compile(r"^\d+\.\d$"))
     for id_ in ("#p50", "#p95", "#stages [data-stage=infer] dd"):
