@@ -69,6 +69,19 @@ class Config:
         scheme = "https" if options.ssl_certfile else "http"
         return f"{scheme}://{host}:{options.port}"
 
+    @property
+    def serves_grpc(self) -> bool:
+        return bool(self.schema.grpc_options.grpc_servicer_functions)
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest gRPC message Ray's proxy is to take, where its own default is 2 GiB.
+
+        At least gRPC's default, which is enough for every answer.
+        """
+        settings = [Settings.model_validate(each.args) for each in self.schema.applications]
+        return max([4 * 2**20, *(each.limits.max_request_bytes for each in settings)])
+
 
 def read_config(path: Path) -> Config:
     """Read and validate a configuration before anything is started. Raises StartError."""
@@ -103,9 +116,9 @@ class StopSignal:
 
 def launch(config: Config, stop: StopSignal) -> None:
     """Bring the service up, keep it until `stop`, take it down. Raises StartError."""
-    check_port(config)
+    check_ports(config)
     print("Starting Ray ...", flush=True)
-    dashboard = start_ray()
+    dashboard = start_ray(config)
     stop.catch()
     try:
         print("Loading the model ...", flush=True)
@@ -119,26 +132,35 @@ def launch(config: Config, stop: StopSignal) -> None:
         stop_everything(config)
 
 
-def check_port(config: Config) -> None:
-    options = config.schema.http_options
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+def check_ports(config: Config) -> None:
+    http = config.schema.http_options
+    check_port(http.host, http.port, "http_options.port")
+    if config.serves_grpc:
+        # Ray's gRPC proxy listens on all interfaces and has no option for it.
+        everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
+        check_port(everywhere, config.schema.grpc_options.port, "grpc_options.port")
+
+
+def check_port(host: str, port: int, option: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((options.host, options.port))
+            probe.bind((host, port))
         except OSError as error:
             raise StartError(
-                f"port {options.port} of {options.host} cannot be had ({error.strerror}). Stop "
-                "what uses it, or set another 'http_options.port'."
+                f"port {port} of {host} cannot be had ({error.strerror}). Stop what uses it, "
+                f"or set another '{option}'."
             ) from error
 
 
-def start_ray() -> str:
+def start_ray(config: Config) -> str:
     """Start a local Ray, or join RAY_ADDRESS. Returns the dashboard's host and port."""
     source = str(Path(__file__).parents[1])
     # The proxy, the controller and the replicas are other processes: they inherit these.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", proxy.CALLBACK)
+    os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
     context = ray.init(address=address, namespace="serve", log_to_driver=True)
@@ -149,6 +171,7 @@ def deploy(config: Config, dashboard: str) -> None:
     serve.start(
         proxy_location=config.schema.proxy_location,
         http_options=config.schema.http_options.model_dump(),
+        grpc_options=config.schema.grpc_options.model_dump(),
         logging_config=config.schema.logging_config,
     )
     ServeSubmissionClient(f"http://{dashboard}").deploy_applications(config.document)
@@ -172,7 +195,11 @@ def announce(config: Config, dashboard: str) -> None:
     version = requests.get(f"{config.url}/readyz", timeout=5).headers["X-Model-Version"]
     if version == "untrained":
         print("WARNING: the weights are UNTRAINED; every answer is a guess. See above.", flush=True)
-    print(f"Ready: {config.url}  (weights: {version}, dashboard: http://{dashboard})", flush=True)
+    grpc = f"gRPC: port {config.schema.grpc_options.port}, " if config.serves_grpc else ""
+    print(
+        f"Ready: {config.url}  ({grpc}weights: {version}, dashboard: http://{dashboard})",
+        flush=True,
+    )
 
 
 def _cause(name: str, application: ApplicationStatusOverview) -> str:

@@ -15,7 +15,6 @@ from starlette.requests import ClientDisconnect
 
 from deployments.envelope import Envelope, render_error
 from deployments.errors import (
-    DeadlineExceeded,
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
@@ -24,7 +23,7 @@ from deployments.errors import (
     Unavailable,
 )
 from deployments.page import mount_page
-from deployments.pipeline import ClassifierPort, Pipeline, Result, Timings
+from deployments.pipeline import ClassifierPort, Pipeline, Result, until
 from deployments.schemas import (
     ErrorBody,
     ImageResult,
@@ -33,7 +32,10 @@ from deployments.schemas import (
     describe_image,
 )
 from deployments.settings import Limits
+from deployments.timings import Timings
 from deployments.uploads import read_uploads
+from deployments.v2.inference import InferenceModel
+from deployments.v2.rest import create_router
 
 TopK = Annotated[
     int | None,
@@ -66,6 +68,7 @@ def create_api(classifier: ClassifierPort, limits: Limits) -> FastAPI:
     _add_error_table(api)
     _add_health(api, classifier)
     _add_classification(api, classifier, limits)
+    api.include_router(create_router(InferenceModel(classifier, limits)))
     mount_page(api)
     return api
 
@@ -111,16 +114,13 @@ def _add_classification(api: FastAPI, classifier: ClassifierPort, limits: Limits
         timeout_s = min(limits.timeout_s, (deadline_ms or float("inf")) / 1000)
         if not classifier.is_ready:
             raise Unavailable("no classifier is ready")
-        try:
-            async with asyncio.timeout(timeout_s):
-                uploads = await read_uploads(request.headers, request.stream(), limits)
-                timings.parse_ms = 1000 * (time.monotonic() - started)
-                if len(uploads) > at_most:
-                    raise OneImageExpected(f"send one image, not {len(uploads)}")
-                request.state.images = len(uploads)
-                return await pipeline.run(uploads, started + timeout_s, timings)
-        except TimeoutError:
-            raise DeadlineExceeded("the request's time is up") from None
+        async with until(started + timeout_s):
+            uploads = await read_uploads(request.headers, request.stream(), limits)
+            timings.parse_ms = 1000 * (time.monotonic() - started)
+            if len(uploads) > at_most:
+                raise OneImageExpected(f"send one image, not {len(uploads)}")
+            request.state.images = len(uploads)
+            return await pipeline.run(uploads, started + timeout_s, timings)
 
     for method in ("POST", "GET"):
         api.add_api_route(
@@ -156,48 +156,41 @@ def _render_all(results: dict[str, Result], top_k: int | None, timings: Timings)
         for name, result in results.items()
     }
     status = failures[0].status if len(failures) == len(results) else 200
-    return JSONResponse(body, status, headers=_timing_headers(timings))
+    return JSONResponse(body, status, headers=timings.headers())
 
 
 def _render_one(result: Result, top_k: int | None, timings: Timings) -> Response:
     if isinstance(result, ServiceError):
         raise result
-    return JSONResponse(describe_image(result, top_k), headers=_timing_headers(timings))
-
-
-def _timing_headers(timings: Timings) -> dict[str, str]:
-    if not timings.batch_size:
-        return {}
-    return {
-        "Server-Timing": f"parse;dur={timings.parse_ms:.1f}, decode;dur={timings.decode_ms:.1f}, "
-        f"queue;dur={timings.queue_ms:.1f}, "
-        f'infer;dur={timings.infer_ms:.1f};desc="batch of {timings.batch_size}"'
-    }
+    return JSONResponse(describe_image(result, top_k), headers=timings.headers())
 
 
 def _add_error_table(api: FastAPI) -> None:
     """Every exception's way to HTTP; what is not here is `internal` (see `Envelope`)."""
 
     @api.exception_handler(ServiceError)
-    async def service_error(_: Request, error: ServiceError) -> Response:
-        return render_error(error)
+    async def service_error(request: Request, error: ServiceError) -> Response:
+        return render_error(error, request.scope["path"])
 
     @api.exception_handler(404)
-    async def not_found(_: Request, __: HTTPException) -> Response:
-        return render_error(NotFound("there is nothing at this path"))
+    async def not_found(request: Request, _: HTTPException) -> Response:
+        return render_error(NotFound("there is nothing at this path"), request.scope["path"])
 
     @api.exception_handler(405)
-    async def method_not_allowed(_: Request, error: HTTPException) -> Response:
-        return render_error(MethodNotAllowed("this path has no such method"), error.headers)
+    async def method_not_allowed(request: Request, error: HTTPException) -> Response:
+        refusal = MethodNotAllowed("this path has no such method")
+        return render_error(refusal, request.scope["path"], error.headers)
 
     @api.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> Response:
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return render_error(MalformedRequest(f"{first['loc'][-1]}: {first['msg']}"))
+        refusal = MalformedRequest(f"{first['loc'][-1]}: {first['msg']}")
+        return render_error(refusal, request.scope["path"])
 
     @api.exception_handler(ClientDisconnect)
-    async def client_gone(_: Request, __: ClientDisconnect) -> Response:
-        return render_error(MalformedRequest("the connection ended before the body did"))
+    async def client_gone(request: Request, _: ClientDisconnect) -> Response:
+        refusal = MalformedRequest("the connection ended before the body did")
+        return render_error(refusal, request.scope["path"])
 
 
 def _error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -31,7 +31,9 @@ def build_app(args: Settings) -> Application:
     classifier = _deployment(Classifier).options(
         ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus}
     )
-    return _deployment(Ingress).bind(classifier.bind(chosen, device, args.precision), args.limits)
+    return _deployment(Ingress).bind(
+        classifier.bind(chosen, device, args.precision), args.limits, args.grpc_clients
+    )
 
 
 def _deployment(decorated: type) -> Deployment:

@@ -44,7 +44,7 @@ class Job:
         wants it cancels it.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8 | np.float32]
     deadline: float
     position: int = 0
     arrived: float = field(default_factory=time.monotonic)
@@ -91,6 +91,8 @@ class Batcher:
     def _take_batch(self) -> list[Job]:
         batch: list[Job] = []
         while self._waiting and len(batch) < self.max_batch_size:
+            if batch and self._waiting[0][2].image.dtype != batch[0].image.dtype:
+                break  # pixels and normalised images are no one array
             _, _, job = heapq.heappop(self._waiting)
             if job.outcome.done():
                 continue  # its client has gone

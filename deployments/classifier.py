@@ -59,7 +59,7 @@ class Classifier:
         return self.model_version
 
     async def classify(self, images: Images, timeout_s: float) -> Classification:
-        """Classify uint8 images (n, 224, 224, 3) within `timeout_s` seconds.
+        """Classify n images within `timeout_s` seconds.
 
         Raises Overloaded at once when they would wait for longer, DeadlineExceeded when
         they did.

@@ -11,8 +11,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.errors import Internal, RetryLater, ServiceError
-from deployments.schemas import describe_error
+from deployments.schemas import describe_error, describe_v2_error
 
+_PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
+_V2_PATH = re.compile(r"/v2(/|$)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 logger = logging.getLogger("ray.serve")
@@ -24,9 +26,12 @@ def choose_request_id(headers: Headers) -> str:
     return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
-def render_error(error: ServiceError, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An error as an answer, in the form of every error of the service."""
-    response = JSONResponse(describe_error(error), error.status, headers)
+def render_error(
+    error: ServiceError, path: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An error as an answer, in the form that clients of that path expect."""
+    body = describe_v2_error(error) if _V2_PATH.match(path) else describe_error(error)
+    response = JSONResponse(body, error.status, headers)
     if isinstance(error, RetryLater):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
@@ -53,7 +58,7 @@ class Envelope:
         except Exception:
             logger.exception("unexpected error")
             if answer.status is None:
-                error = render_error(Internal("something went wrong on our side"))
+                error = render_error(Internal("something went wrong on our side"), scope["path"])
                 await error(scope, receive, answer.send)
         finally:
             answer.log()
@@ -77,7 +82,7 @@ class _Answer:
 
     def log(self) -> None:
         """The access log. Ray's formatter adds the request id; images are not logged."""
-        probe = self._scope["path"] in ("/healthz", "/readyz")
+        probe = self._scope["path"] in _PROBES
         logger.log(
             logging.DEBUG if probe else logging.INFO,
             "%s %s %s",

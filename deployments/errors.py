@@ -31,6 +31,10 @@ class OneImageExpected(ServiceError):
     status, code = 400, "one_image_expected"
 
 
+class Forbidden(ServiceError):
+    status, code = 403, "forbidden"
+
+
 class NotFound(ServiceError):
     status, code = 404, "not_found"
 

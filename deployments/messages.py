@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]
-"""uint8 RGB of shape (n, 224, 224, 3)."""
+Images = NDArray[np.uint8 | np.float32]
+"""uint8 RGB of shape (n, 224, 224, 3), or float32 normalised already, (n, 3, 224, 224)."""
 
 
 @dataclass(frozen=True)

@@ -45,12 +45,20 @@ class Model:
 
     @torch.inference_mode()
     def predict(self, images: Images) -> NDArray[np.float32]:
-        """uint8 RGB (n, 224, 224, 3) to float32 softmax probabilities (n, 1000)."""
-        pixels = torch.from_numpy(images).to(self._device).permute(0, 3, 1, 2)
-        normalised = (pixels.float() - self._mean) / self._std
-        logits = self._network(normalised.to(self._dtype)).float()
-        probabilities: NDArray[np.float32] = logits.softmax(dim=1).cpu().numpy()
+        """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).
+
+        Returns float32 softmax probabilities (n, 1000).
+        """
+        tensor = torch.from_numpy(images).to(self._device)
+        normalised = self._normalise(tensor) if tensor.dtype == torch.uint8 else tensor
+        inputs = normalised.to(self._dtype, memory_format=torch.channels_last)
+        probabilities: NDArray[np.float32] = (
+            self._network(inputs).float().softmax(dim=1).cpu().numpy()
+        )
         return probabilities
+
+    def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
 
     def warm_up(self, batch_sizes: tuple[int, ...] = (1, 8)) -> None:
         """Pay the first calls' costs (kernel choice, allocations) before a client does."""

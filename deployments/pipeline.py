@@ -6,18 +6,20 @@ Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierPor
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments import imaging
-from deployments.errors import ImageError, Internal, ServiceError
+from deployments.errors import DeadlineExceeded, ImageError, Internal, ServiceError
 from deployments.messages import Classification, Images
 from deployments.settings import Limits
+from deployments.timings import Timings
 from deployments.uploads import Upload
 
 Result = NDArray[np.float32] | ServiceError
@@ -42,27 +44,31 @@ class ClassifierPort(Protocol):
         """Keep `is_ready` and `model_version` true until cancelled."""
 
 
-@dataclass
-class Timings:
-    """Where the time of one request went, milliseconds, and how full its batch was."""
+@asynccontextmanager
+async def until(deadline: float) -> AsyncIterator[None]:
+    """Give up what is inside at `deadline` (of `time.monotonic`). Raises DeadlineExceeded."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded("the request's time is up") from None
 
-    parse_ms: float = 0.0
-    decode_ms: float = 0.0
-    queue_ms: float = 0.0
-    infer_ms: float = 0.0
-    batch_size: int = 0
+
+@cache
+def _decoders() -> ThreadPoolExecutor:
+    """The threads that decode, for all requests of a process.
+
+    Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
+    """
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
 
 
 class Pipeline:
-    """Decoding shared by all requests of an Ingress replica, and its way to the Classifier."""
+    """The way of a request's images to the Classifier."""
 
     def __init__(self, classifier: ClassifierPort, limits: Limits) -> None:
         self._classifier = classifier
         self._max_pixels = limits.max_image_pixels
-        # Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
-        self._decoders = ThreadPoolExecutor(
-            len(os.sched_getaffinity(0)), thread_name_prefix="decode"
-        )
 
     async def run(
         self, uploads: Sequence[Upload], deadline: float, timings: Timings
@@ -75,7 +81,7 @@ class Pipeline:
         decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
         timings.decode_ms = 1000 * (time.monotonic() - started)
         images = [item for item in decoded if not isinstance(item, ImageError)]
-        rows = iter(await self._classify(images, deadline, timings) if images else [])
+        rows = iter(await self.classify(np.stack(images), deadline, timings) if images else [])
         results = [item if isinstance(item, ImageError) else next(rows) for item in decoded]
         return dict(zip((upload.name for upload in uploads), results, strict=True))
 
@@ -85,15 +91,14 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(
-                self._decoders, imaging.decode, upload.data, self._max_pixels
+                _decoders(), imaging.decode, upload.data, self._max_pixels
             )
         except ImageError as error:
             return error
 
-    async def _classify(
-        self, images: Sequence[NDArray[np.uint8]], deadline: float, timings: Timings
-    ) -> list[Result]:
-        answer = await self._classifier.classify(np.stack(images), deadline - time.monotonic())
+    async def classify(self, images: Images, deadline: float, timings: Timings) -> list[Result]:
+        """Classify images that are decoded already; a result for each, in their order."""
+        answer = await self._classifier.classify(images, deadline - time.monotonic())
         timings.queue_ms = answer.queue_ms
         timings.infer_ms = answer.infer_ms
         timings.batch_size = answer.batch_size

@@ -49,7 +49,7 @@ class ProxyEnvelope:
         except Exception:
             logger.exception("the proxy failed on request %s", request_id)
         if (error := answer.missing()) is not None:
-            await render_error(error)(scope, receive, answer.send_ours)
+            await render_error(error, scope["path"])(scope, receive, answer.send_ours)
 
 
 def _clean_headers(scope: Scope) -> str:

@@ -43,6 +43,11 @@ def describe_error(error: ServiceError) -> ErrorBody:
     return {"error": {"code": error.code, "message": error.message}}
 
 
+def describe_v2_error(error: ServiceError) -> dict[str, str]:
+    """An error as the Open Inference Protocol has it."""
+    return {"error": error.message}
+
+
 def describe_image(probabilities: NDArray[np.float32], top_k: int | None) -> ImageResult:
     """The answer for one image: float32 (1000,) probabilities and the `top_k` asked for."""
     best = rank(probabilities, top_k or 1)

@@ -11,6 +11,7 @@ OFFICIAL_WEIGHTS_URL = "https://download.pytorch.org/models/densenet121-a639ec97
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
+GrpcClients = Literal["local", "any"]
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
@@ -33,7 +34,8 @@ class Settings(_Strict):
 
     `weights` is `auto`, `imagenet` or the path of a checkpoint. `gpu_fraction` is the
     share of a GPU that Ray reserves for each Classifier replica, and `gpu_wait_s` how
-    long `device: cuda` waits for a node with a GPU to join.
+    long `device: cuda` waits for a node with a GPU to join. `grpc_clients` says who is
+    answered on the gRPC port, which Ray opens on all interfaces.
     """
 
     weights: Annotated[str, Field(min_length=1)] = "auto"
@@ -42,6 +44,7 @@ class Settings(_Strict):
     precision: Precision = "auto"
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     gpu_wait_s: Annotated[float, Field(ge=0)] = 0.0
+    grpc_clients: GrpcClients = "local"
     limits: Limits = Limits()
 
 

@@ -37,6 +37,13 @@ class Upload:
     name: str
     data: bytes | ImageError
 
+    @classmethod
+    def of(cls, name: str, data: bytes, limits: Limits) -> "Upload":
+        """An image whose bytes are at hand already; too many of them are its error."""
+        part = _Part(name, limits.max_image_bytes)
+        part.write(data)
+        return part.upload()
+
 
 async def read_uploads(headers: Headers, chunks: Chunks, limits: Limits) -> list[Upload]:
     """Read the images of a request in the order sent, under distinct names.
@@ -44,36 +51,33 @@ async def read_uploads(headers: Headers, chunks: Chunks, limits: Limits) -> list
     Raises NoImage, MalformedRequest, RequestTooLarge, TooManyImages or UnsupportedBody for
     the request as a whole. An image over `max_image_bytes` is an entry of its own.
     """
-    _check_declared(headers, limits)
     media_type, options = parse_options_header(headers.get("content-type"))
-    bounded = _bounded(chunks, limits.max_request_bytes)
+    body = bounded(headers, chunks, limits.max_request_bytes)
     if media_type == b"multipart/form-data":
-        uploads = await _read_multipart(bounded, options.get(b"boundary", b""), limits)
+        uploads = await _read_multipart(body, options.get(b"boundary", b""), limits)
     elif media_type.startswith(b"image/") or media_type == b"application/octet-stream":
-        uploads = await _read_raw(bounded, limits)
+        uploads = await _read_raw(body, limits)
     else:
-        raise await _refuse_body(bounded)
+        raise await _refuse_body(body)
     if not uploads:
         raise NoImage("the request holds no image")
     return _distinct(uploads)
 
 
-def _check_declared(headers: Headers, limits: Limits) -> None:
+async def bounded(headers: Headers, chunks: Chunks, max_bytes: int) -> Chunks:
+    """The chunks of a body, while they are not too many. Raises RequestTooLarge.
+
+    Raises it before the first one is read when Content-Length says so.
+    """
     declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.max_request_bytes:
-        raise _too_large(limits.max_request_bytes)
-
-
-def _too_large(max_bytes: int) -> RequestTooLarge:
-    return RequestTooLarge(f"the request is larger than {max_bytes} bytes")
-
-
-async def _bounded(chunks: Chunks, max_bytes: int) -> Chunks:
+    too_large = RequestTooLarge(f"the request is larger than {max_bytes} bytes")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise too_large
     received_bytes = 0
     async for chunk in chunks:
         received_bytes += len(chunk)
         if received_bytes > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large
         yield chunk
 
 

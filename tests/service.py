@@ -33,6 +33,7 @@ def write_config(folder: Path, port: int, **args: Any) -> Path:
     """`serve_config.yaml` on another port, with some of its `args` replaced."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = port
+    config["grpc_options"]["port"] = find_free_port()
     config["applications"][0]["args"] |= args
     # Only the logs of this service, whatever else runs on the machine.
     config["applications"][0]["logging_config"]["logs_dir"] = str(folder / "logs")
@@ -46,7 +47,9 @@ class Service:
 
     def __init__(self, config: Path, **environment: str) -> None:
         self.config = config
-        self.port: int = yaml.safe_load(config.read_text())["http_options"]["port"]
+        document = yaml.safe_load(config.read_text())
+        self.port: int = document["http_options"]["port"]
+        self.grpc_port: int = document["grpc_options"]["port"]
         self.url = f"http://localhost:{self.port}"
         # A group of its own, so that a test can interrupt it as a terminal does.
         self.process = subprocess.Popen(

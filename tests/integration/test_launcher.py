@@ -97,6 +97,20 @@ def test_a_port_that_is_taken_ends_the_launcher_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in service.output
 
 
+def test_a_grpc_port_that_is_taken_ends_the_launcher_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = write_config(tmp_path, find_free_port())
+        document = yaml.safe_load(config.read_text())
+        document["grpc_options"]["port"] = port
+        config.write_text(yaml.safe_dump(document))
+        service = start(config)
+        assert service.wait() == 1
+    assert f"port {port} of " in service.output
+    assert "another 'grpc_options.port'" in service.output
+    assert "Traceback" not in service.output
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [

@@ -136,3 +136,20 @@ async def test_the_estimated_wait_grows_with_what_waits() -> None:
     batcher.put(jobs)
     assert 0.15 < batcher.estimate_wait_s() < 1
     await asyncio.gather(*(job.outcome for job in jobs))
+
+
+async def test_pixels_and_normalised_images_never_share_a_batch() -> None:
+    seen: list[str] = []
+
+    async def predict(images: Images) -> NDArray[np.float32]:
+        seen.append(f"{len(images)} {images.dtype}")
+        return images.reshape(len(images), -1)[:, :1].astype(np.float32)
+
+    deadline = time.monotonic() + 60
+    pixels = Job(np.full((1, 1, 3), 1, np.uint8), deadline)
+    normalised = [Job(np.full((3, 1, 1), 2.5, np.float32), deadline) for _ in range(2)]
+    jobs = [normalised[0], pixels, normalised[1]]
+    Batcher(predict, 8).put(jobs)
+    outcomes = await asyncio.gather(*(job.outcome for job in jobs))
+    assert [float(outcome.probabilities[0]) for outcome in outcomes] == [2.5, 1, 2.5]
+    assert seen == ["1 float32", "1 uint8", "1 float32"]

@@ -11,7 +11,7 @@ from deployments.errors import StartError
 from deployments.imaging import decode
 from deployments.model import load_model
 from tests.pictures import encode, make_picture
-from tests.reference import classify, load_reference, make_checkpoint
+from tests.reference import classify, load_reference, make_checkpoint, preprocess
 
 PICTURES = [make_picture(seed) for seed in range(6)]
 
@@ -93,3 +93,10 @@ def test_an_unknown_layer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "more.pth")
     with pytest.raises(StartError, match=r"extra\.weight"):
         load_model(tmp_path / "more.pth", "cpu")
+
+
+def test_normalised_images_are_predicted_as_their_pixels_are(checkpoint: Path) -> None:
+    model = load_model(checkpoint, "cpu", "fp32")
+    rows = model.predict(preprocess(PICTURES).numpy())
+    expected = classify(load_reference(checkpoint), PICTURES).numpy()
+    assert np.abs(rows - expected).max() < 1e-4
