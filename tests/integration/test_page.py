@@ -16,6 +16,7 @@ from deployments.classes import load_classes
 from tests.service import ROOT, Service
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 HOSTILE_NAME = "<img src=x onerror=alert(1)>&lt;b&gt;.png"
 ARGUMENTS = [
     "--no-sandbox",  # the tests run as root where there is nobody else
@@ -242,8 +243,7 @@ def test_it_is_accessible_in_light_and_dark(
 
 
 def test_it_fits_a_phone(open_page: Callable[..., Page], photos: list[Path]) -> None:
-    phone = {"width": 390, "height": 844}
-    page = open_page(viewport=phone, has_touch=True, is_mobile=True)
+    page = open_page(**PHONE)
     expect(page.get_by_text("Take a photo")).to_be_visible()
     page.get_by_label("Choose photos").set_input_files(photos)
     expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
@@ -251,7 +251,6 @@ def test_it_fits_a_phone(open_page: Callable[..., Page], photos: list[Path]) -> 
     box = card(page, "first.png").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
-    check_accessibility(page)
 
 
 def make_untrained(page: Page) -> None:
@@ -306,7 +305,6 @@ def test_a_key_is_asked_for_and_kept_for_the_session_only(
     drop(page, *photos)
     key = page.get_by_label("This service wants an access key")
     expect(key).to_be_focused()
-    check_accessibility(page)
     page.keyboard.type("wrong\n")
     expect(page.get_by_role("alert").filter(has_text="not accepted")).to_be_visible()
     key.fill("right")
@@ -318,6 +316,15 @@ def test_a_key_is_asked_for_and_kept_for_the_session_only(
     page.reload()
     drop(page, photos[0])
     expect(page.locator("#progress-text")).to_have_text("1 of 1 classified")
+
+
+def test_a_phone_and_the_key_field_are_accessible(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page(guard, **PHONE)
+    page.get_by_label("Choose photos").set_input_files(photos)
+    expect(page.locator("#key")).to_be_focused()
+    check_accessibility(page)
 
 
 def test_an_overloaded_service_is_asked_again(
