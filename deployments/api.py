@@ -22,6 +22,7 @@ from deployments.errors import (
     ServiceError,
     Unavailable,
 )
+from deployments.page import mount_page
 from deployments.pipeline import ClassifierPort, Pipeline, Result, until
 from deployments.schemas import (
     ErrorBody,
@@ -68,6 +69,7 @@ def create_api(classifier: ClassifierPort, limits: Limits) -> FastAPI:
     _add_health(api, classifier)
     _add_classification(api, classifier, limits)
     api.include_router(create_router(InferenceModel(classifier, limits)))
+    mount_page(api)
     return api
 
 

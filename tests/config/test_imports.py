@@ -13,7 +13,7 @@ LAYERS = [
     {"ingress", "classifier", "proxy"},
     {"api", "remote"},
     {"v2"},
-    {"envelope", "pipeline"},
+    {"envelope", "page", "pipeline"},
     {"batcher", "imaging", "model", "schemas", "uploads"},
     {"openvino_model", "torch_model"},
     {"conversion"},

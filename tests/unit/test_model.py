@@ -32,7 +32,7 @@ def pixels() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.stack([decode(encode(picture), 10**6) for picture in PICTURES])
 
 
-ENGINES = [("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16")]
+ENGINES = [("torch", "fp32"), ("torch", "fp16"), ("openvino", "fp32"), ("openvino", "bf16")]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -67,7 +67,7 @@ def test_every_engine_answers_as_torchvision_does(
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_what_is_normalised_already_is_not_rounded_to_pixels(
+def test_normalised_images_are_not_rounded_to_pixels(
     checkpoint: Path, engine: Engine
 ) -> None:
     model = load_model(weights_at(checkpoint), "cpu", engine, "fp32")

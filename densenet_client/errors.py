@@ -1,0 +1,21 @@
+"""What ends a run. What is wrong with one image is a `Failure`, a value and no exception."""
+
+
+class ClientError(Exception):
+    """No more images can be classified; the message says why and where."""
+
+
+class ServerUnreachable(ClientError):
+    """Nothing answers at the URL: no such host, nothing listens, or it stopped answering."""
+
+
+class Unauthorized(ClientError):
+    """The service wants an access key, or does not accept the one it got."""
+
+
+class UnexpectedAnswer(ClientError):
+    """What answers at the URL does not answer as densenet-serve does."""
+
+
+class StartError(Exception):
+    """The command cannot start as it was called; the message says why."""

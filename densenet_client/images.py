@@ -1,0 +1,78 @@
+"""The images to send, and which of them travel together."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from densenet_client.results import Failure
+
+Image = str | os.PathLike[str] | bytes | tuple[str, bytes]
+"""A path, an encoded image's bytes, or a name and an encoded image's bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image under the name of its result; a path is read only when it is sent."""
+
+    name: str
+    source: Path | bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """0 where it cannot be told; `read` then tells why."""
+        if isinstance(self.source, bytes):
+            return len(self.source)
+        try:
+            return self.source.stat().st_size
+        except (OSError, ValueError):
+            return 0
+
+    def read(self, max_bytes: int) -> bytes | Failure:
+        """The encoded image, of at most `max_bytes`."""
+        try:
+            data = self._read(max_bytes + 1)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            return Failure(self.name, "unreadable_file", reason)
+        if len(data) > max_bytes:
+            return Failure(self.name, "image_too_large", f"larger than {max_bytes} bytes")
+        return data
+
+    def _read(self, max_bytes: int) -> bytes:
+        if isinstance(self.source, bytes):
+            return self.source
+        with self.source.open("rb") as file:
+            return file.read(max_bytes)
+
+
+def name_images(images: Image | Iterable[Image]) -> Iterator[Item]:
+    """Bytes without a name are called `image 1`, `image 2`, ... by their position."""
+    match images:
+        case str() | bytes() | os.PathLike() | (str(), bytes()):
+            images = [images]
+    for position, image in enumerate(images, start=1):
+        if isinstance(image, bytes):
+            yield Item(f"image {position}", image)
+        elif isinstance(image, tuple):
+            yield Item(*image)
+        else:
+            yield Item(os.fspath(image), Path(image))
+
+
+def group(items: Iterable[Item], max_images: int, max_bytes: int) -> Iterator[list[Item]]:
+    """Consecutive items, as many as a request of `max_images` and `max_bytes` holds.
+
+    An item over `max_bytes` stands alone.
+    """
+    together: list[Item] = []
+    together_bytes = 0
+    for item in items:
+        size_bytes = item.size_bytes
+        if together and (len(together) == max_images or together_bytes + size_bytes > max_bytes):
+            yield together
+            together, together_bytes = [], 0
+        together.append(item)
+        together_bytes += size_bytes
+    if together:
+        yield together

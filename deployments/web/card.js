@@ -1,0 +1,81 @@
+/** One photo on the page: its thumbnail, then its predictions or what went wrong. */
+
+const WORDS = {
+  unsupported_media_type: "This is not a JPEG, PNG, WebP, GIF or BMP photo.",
+  undecodable_image: "This photo is broken and cannot be read.",
+  image_too_large: "This photo is too large for the service.",
+  request_too_large: "This photo is too large for the service.",
+  no_image: "This file is empty.",
+  overloaded: "The service is too busy at the moment.",
+  unavailable: "The service is not available at the moment.",
+  deadline_exceeded: "The service ran out of time for this photo.",
+  no_answer: "The service cannot be reached.",
+};
+
+export class Card {
+  constructor(photo, onAgain) {
+    this.photo = photo;
+    this.element = copy("card");
+    this._find(".name").textContent = photo.name;
+    this._find(".name").title = photo.name;
+    this._find(".again").setAttribute("aria-label", `Try again: ${photo.name}`);
+    this._find(".again").addEventListener("click", () => onAgain(this));
+    this._showThumbnail();
+  }
+
+  _find(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  _showThumbnail() {
+    const image = this._find("img");
+    this._url = URL.createObjectURL(this.photo);
+    image.addEventListener("error", () => image.parentElement.classList.add("no-preview"));
+    image.src = this._url;
+  }
+
+  /** Say what it waits for; also takes back an earlier error. */
+  showNote(text) {
+    this._set({ note: text });
+  }
+
+  /** `predictions`: [{class_id, class_name, probability}], best first. */
+  showPredictions(predictions) {
+    this._find(".predictions").replaceChildren(...predictions.map(renderPrediction));
+    this._set({ classified: true });
+  }
+
+  showRefusal(refusal) {
+    this._find(".error-text").textContent = WORDS[refusal.code] ?? refusal.message;
+    this._find(".error-text").title = `${refusal.code}: ${refusal.message}`;
+    this._set({ failed: true, again: refusal.isTemporary });
+  }
+
+  _set({ note = "", classified = false, failed = false, again = false }) {
+    this.element.classList.toggle("failed", failed);
+    this._find(".note").textContent = note;
+    this._find(".note").hidden = !note;
+    this._find(".predictions").hidden = !classified;
+    this._find(".error-text").hidden = !failed;
+    this._find(".again").hidden = !again;
+  }
+
+  remove() {
+    URL.revokeObjectURL(this._url);
+    this.element.remove();
+  }
+}
+
+function renderPrediction({ class_id, class_name, probability }) {
+  const item = copy("prediction");
+  const find = (selector) => item.querySelector(selector);
+  find(".class-name").textContent = class_name.replaceAll("_", " ");
+  find(".class-id").textContent = class_id;
+  find(".probability").textContent = `${(100 * probability).toFixed(1)} %`;
+  find(".bar").style.setProperty("--share", probability);
+  return item;
+}
+
+function copy(templateId) {
+  return document.getElementById(templateId).content.firstElementChild.cloneNode(true);
+}

@@ -1,0 +1,166 @@
+/** Wires the page: photos in, a few requests at a time, cards and figures out. */
+
+import { Card } from "./card.js";
+import { Figures } from "./figures.js";
+import { collectPhotos } from "./photos.js";
+import { askState, classify } from "./service.js";
+
+const CONCURRENCY = 5; // a browser holds six connections to a host; one is left for /readyz
+const KEY = "densenet-serve key";
+const STATE_PERIOD_MS = { ready: 10_000, starting: 2_000, unreachable: 2_000 };
+const STATE_WORDS = { ready: "Ready", starting: "Starting", unreachable: "Not reachable" };
+const ANNOUNCE_PERIOD_MS = 5_000;
+
+const element = (id) => document.getElementById(id);
+
+const figures = new Figures();
+let cards = [];
+let waiting = [];
+let working = 0;
+let done = 0;
+let failed = 0;
+let locked = false;
+let announcedMs = 0;
+
+function addPhotos(photos) {
+  const added = photos.map((photo) => new Card(photo, tryAgain));
+  element("cards").append(...added.map((card) => card.element));
+  cards.push(...added);
+  enqueue(added);
+}
+
+function enqueue(added) {
+  waiting.push(...added);
+  startWork();
+  showProgress();
+}
+
+function tryAgain(card) {
+  done -= 1;
+  failed -= 1;
+  card.showNote("Waiting");
+  enqueue([card]);
+}
+
+function startWork() {
+  while (!locked && waiting.length && working < CONCURRENCY) work(waiting.shift());
+}
+
+async function work(card) {
+  working += 1;
+  figures.setBusy(true);
+  card.showNote("Classifying …");
+  const key = sessionStorage.getItem(KEY);
+  try {
+    const answer = await classify(card.photo, key, (pauseMs) =>
+      card.showNote(`Busy; trying again in ${Math.ceil(pauseMs / 1000)} s`),
+    );
+    finish(card, () => card.showPredictions(answer.predictions));
+    figures.add(answer);
+    showModelVersion(answer.modelVersion);
+  } catch (refusal) {
+    handleRefusal(card, refusal, key);
+  }
+  working -= 1;
+  figures.setBusy(working > 0);
+  startWork();
+  showProgress();
+}
+
+function handleRefusal(card, refusal, key) {
+  if (refusal.code === "unauthorized") {
+    card.showNote("Waiting for a key");
+    if (cards.includes(card)) waiting.unshift(card);
+    // Another key may have been given since this request was sent.
+    if (key === sessionStorage.getItem(KEY)) askForKey();
+  } else {
+    finish(card, () => {
+      card.showRefusal(refusal);
+      failed += 1;
+    });
+  }
+}
+
+/** A card that was cleared while its answer was on the way counts no more. */
+function finish(card, show) {
+  if (!card.element.isConnected) return;
+  show();
+  done += 1;
+}
+
+function askForKey() {
+  if (!locked) {
+    const refused = sessionStorage.getItem(KEY) !== null;
+    element("key-error").textContent = refused ? "This key is not accepted." : "";
+    element("key").setAttribute("aria-invalid", String(refused));
+    element("key-form").hidden = false;
+    element("key").focus();
+  }
+  locked = true;
+}
+
+function takeKey(event) {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, element("key").value.trim());
+  element("key").value = "";
+  element("key-form").hidden = true;
+  locked = false;
+  startWork();
+}
+
+function clear() {
+  for (const card of cards) card.remove();
+  cards = [];
+  waiting = [];
+  done = 0;
+  failed = 0;
+  showProgress();
+  element("choose").focus();
+}
+
+function showProgress() {
+  element("progress").hidden = !cards.length;
+  element("progress-bar").max = cards.length || 1;
+  element("progress-bar").value = done;
+  const text = describeProgress();
+  element("progress-text").textContent = text;
+  announce(text);
+  figures.show();
+}
+
+function describeProgress() {
+  const total = cards.length.toLocaleString();
+  const errors = failed ? `, ${failed.toLocaleString()} failed` : "";
+  if (done < cards.length) return `${done.toLocaleString()} of ${total} done${errors}`;
+  return `${(done - failed).toLocaleString()} of ${total} classified${errors}`;
+}
+
+/** To a screen reader: the end of the work, and now and then how far it is. */
+function announce(text) {
+  const nowMs = performance.now();
+  if (done < cards.length && nowMs - announcedMs < ANNOUNCE_PERIOD_MS) return;
+  announcedMs = nowMs;
+  element("announcement").textContent = cards.length ? text : "";
+}
+
+function showModelVersion(modelVersion) {
+  if (modelVersion === "unknown") return;
+  element("model-version").textContent = modelVersion;
+  element("untrained").hidden = modelVersion !== "untrained";
+}
+
+async function watchState() {
+  const { state, modelVersion } = await askState();
+  // Written only on a change: a screen reader speaks whatever is written here.
+  if (element("state").dataset.state !== state) {
+    element("state").dataset.state = state;
+    element("state").textContent = STATE_WORDS[state];
+  }
+  showModelVersion(modelVersion);
+  setTimeout(watchState, STATE_PERIOD_MS[state]);
+}
+
+collectPhotos(element("drop"), [element("choose"), element("camera")], addPhotos);
+element("key-form").addEventListener("submit", takeKey);
+element("clear").addEventListener("click", clear);
+watchState();

@@ -1,0 +1,385 @@
+"""The page in a real browser, Chromium, against the running service."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from deployments.classes import load_classes
+from tests.service import ROOT, Service
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+HOSTILE_NAME = "<img src=x onerror=alert(1)>&lt;b&gt;.png"
+ARGUMENTS = [
+    "--no-sandbox",  # the tests run as root where there is nobody else
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("there is no chromium on the path")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, service: Service) -> Iterator[Callable[..., Page]]:
+    """Opens the page in a session of its own; in the end, nothing went wrong in any."""
+    contexts, wrongs = [], []
+
+    def open_page(prepare: Callable[[Page], None] = lambda _: None, **options: Any) -> Page:
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: wrongs.append(str(error)))
+        page.on("dialog", lambda dialog: wrongs.append(dialog.message))
+        page.on("console", lambda message: wrongs.extend(_wrong(message.text)))
+        page.on("request", lambda request: wrongs.extend(_foreign(request.url, service.url)))
+        prepare(page)
+        page.goto(service.url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrongs
+
+
+def _wrong(message: str) -> list[str]:
+    """The browser itself notes each status from 400 up; those are of the tests' making."""
+    return [] if message.startswith("Failed to load resource") else [message]
+
+
+def _foreign(url: str, ours: str) -> list[str]:
+    return [] if url.startswith((ours, "blob:")) else [f"a request to {url}"]
+
+
+@pytest.fixture
+def photos(pictures: list[Image.Image], tmp_path: Path) -> list[Path]:
+    """Two photos and a broken one."""
+    paths = [tmp_path / name for name in ("first.png", "second.png", "broken.jpg")]
+    for path, picture in zip(paths, pictures[:2], strict=False):
+        picture.save(path)
+    paths[2].write_bytes(b"\xff\xd8\xff\xe0 broken")
+    return paths
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files and folders onto the page, as the system's file manager does."""
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 300, "data": data})
+
+
+def card(page: Page, name: str) -> Any:
+    heading = page.get_by_role("heading", name=name, exact=True)
+    return page.get_by_role("listitem").filter(has=heading)
+
+
+def check_accessibility(page: Page) -> None:
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm install")
+    page.evaluate(AXE.read_text())
+    violations = page.evaluate("async () => (await axe.run()).violations")
+    found = [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
+    assert not found, json.dumps(found, indent=1)
+
+
+def test_dropped_photos_get_their_five_best_classes_and_a_broken_one_its_error(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page()
+    drop(page, *photos)
+    expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
+    for name, expected in zip(("first.png", "second.png"), load_classes(), strict=False):
+        predictions = card(page, name).locator(".predictions li")
+        expect(predictions).to_have_count(5)
+        expect(predictions.first).to_contain_text(expected.class_id)
+        text = predictions.first.inner_text()
+        assert expected.class_name.replace("_", " ").lower() in text.lower()
+        assert re.search(r"\b\d\d\.\d %", text)
+    error = card(page, "broken.jpg").locator(".error-text")
+    expect(error).to_have_text("This photo is broken and cannot be read.")
+    expect(page.get_by_role("status").filter(has_text="2 of 3")).to_have_count(1)
+
+
+def test_a_thumbnail_is_there_before_the_answer(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    held: list[Route] = []
+    page = open_page(lambda page: page.route("**/run_inference*", lambda r: held.append(r)))
+    drop(page, photos[0])
+    image = card(page, "first.png").locator("img")
+    expect(image).to_have_js_property("naturalWidth", 320)
+    expect(card(page, "first.png")).to_contain_text("Classifying")
+    held[0].continue_()
+    expect(card(page, "first.png").locator(".predictions li")).to_have_count(5)
+
+
+def test_the_bars_are_as_long_as_their_probabilities(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page()
+    drop(page, photos[0])
+    first = card(page, "first.png").locator(".predictions li").first
+    share = float(first.locator(".probability").inner_text().split()[0]) / 100
+    widths = first.locator(".bar").evaluate(
+        "bar => [parseFloat(getComputedStyle(bar, '::before').width), bar.clientWidth]"
+    )
+    assert widths[0] / widths[1] == pytest.approx(share, abs=0.01)
+
+
+def test_a_dropped_folder_gives_the_photos_within(
+    open_page: Callable[..., Page], pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    (tmp_path / "album" / "deep").mkdir(parents=True)
+    for index, picture in enumerate(pictures[:20]):
+        folder = tmp_path / "album" / ("deep" if index % 2 else "")
+        picture.save(folder / f"{index}.png")
+    (tmp_path / "album" / "notes.txt").write_text("no photo")
+    page = open_page()
+    drop(page, tmp_path / "album")
+    expect(page.locator("#progress-text")).to_have_text("20 of 20 classified")
+    names = [f"{index}.png" for index in [*range(0, 20, 2), *range(1, 20, 2)]]
+    expect(page.locator(".card .name")).to_have_text(names)
+    expect(page.locator("#count")).to_have_text("20")
+    expect(page.locator("#rate")).to_have_text(re.compile(r"^\d+\.\d$"))
+    for id_ in ("#p50", "#p95", "#stages [data-stage=infer] dd"):
+        expect(page.locator(id_)).to_have_text(re.compile(r"^[\d.]+ ms$"))
+
+
+def test_a_photo_can_be_pasted(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.evaluate(
+        """async () => {
+            const canvas = new OffscreenCanvas(300, 300);
+            canvas.getContext("2d").fillRect(0, 0, 150, 300);
+            const data = new DataTransfer();
+            data.items.add(new File([await canvas.convertToBlob()], "pasted.png"));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data}));
+        }"""
+    )
+    expect(card(page, "pasted.png").locator(".predictions li")).to_have_count(5)
+
+
+def test_a_hostile_file_name_is_text(
+    open_page: Callable[..., Page], pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    good, bad = tmp_path / HOSTILE_NAME, tmp_path / f"bad {HOSTILE_NAME}"
+    pictures[0].save(good)
+    bad.write_bytes(b"no picture")
+    page = open_page()
+    drop(page, good, bad)
+    expect(page.locator("#progress-text")).to_have_text("1 of 2 classified, 1 failed")
+    expect(page.locator(".card .name")).to_have_text([HOSTILE_NAME, f"bad {HOSTILE_NAME}"])
+    expect(page.locator(".name *, .error-text *")).to_have_count(0)
+
+
+def test_a_hostile_message_is_text(open_page: Callable[..., Page], photos: list[Path]) -> None:
+    body = {"error": {"code": "odd", "message": HOSTILE_NAME}}
+    page = open_page(
+        lambda page: page.route("**/run_inference*", lambda r: r.fulfill(status=400, json=body))
+    )
+    drop(page, photos[0])
+    expect(card(page, "first.png").locator(".error-text")).to_have_text(HOSTILE_NAME)
+    expect(page.locator(".error-text *")).to_have_count(0)
+
+
+def test_it_works_by_keyboard_alone(open_page: Callable[..., Page], photos: list[Path]) -> None:
+    # The browser is told to hand its file dialog to us before there is anything to press.
+    page = open_page(lambda page: page.on("filechooser", lambda _: None))
+    expect(page.locator("#state")).to_have_text("Ready")
+    choose = page.get_by_label("Choose photos")
+    press_until_focused(page, choose)
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(photos)
+    expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
+    press_until_focused(page, page.get_by_role("button", name="Clear"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".card")).to_have_count(0)
+    expect(choose).to_be_focused()
+
+
+def press_until_focused(page: Page, target: Any) -> None:
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if target.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail("ten presses of Tab do not lead there")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_in_light_and_dark(
+    open_page: Callable[..., Page], photos: list[Path], scheme: str
+) -> None:
+    page = open_page(prepare=make_untrained, color_scheme=scheme)
+    expect(page.locator("#state")).to_have_text("Ready")
+    check_accessibility(page)
+    drop(page, *photos)
+    expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
+    check_accessibility(page)
+    shade = page.evaluate("parseInt(getComputedStyle(document.body).backgroundColor.slice(4))")
+    assert (shade < 64) == (scheme == "dark")
+
+
+def test_it_fits_a_phone(open_page: Callable[..., Page], photos: list[Path]) -> None:
+    page = open_page(**PHONE)
+    expect(page.get_by_text("Take a photo")).to_be_visible()
+    page.get_by_label("Choose photos").set_input_files(photos)
+    expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    box = card(page, "first.png").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+
+
+def make_untrained(page: Page) -> None:
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(
+            response=response, headers=response.headers | {"x-model-version": "untrained"}
+        )
+
+    page.route("**/readyz", answer)
+    page.route("**/run_inference*", answer)
+
+
+def test_untrained_weights_raise_a_banner(open_page: Callable[..., Page]) -> None:
+    page = open_page(prepare=make_untrained)
+    expect(page.get_by_role("alert").filter(has_text="Untrained weights")).to_be_visible()
+    expect(page.locator("#model-version")).to_have_text("untrained")
+
+
+def test_trained_weights_raise_no_banner(open_page: Callable[..., Page], service: Service) -> None:
+    page = open_page()
+    version = requests.get(f"{service.url}/readyz", timeout=10).headers["X-Model-Version"]
+    expect(page.locator("#model-version")).to_have_text(version)
+    expect(page.locator("#untrained")).to_be_hidden()
+
+
+def test_the_state_follows_the_service(open_page: Callable[..., Page]) -> None:
+    page = open_page(lambda page: page.route("**/readyz", lambda route: route.abort()))
+    expect(page.locator("#state")).to_have_text("Not reachable")
+    page.unroute("**/readyz")
+    expect(page.locator("#state")).to_have_text("Ready")
+
+
+def guard(page: Page) -> None:
+    """Wants the key `right`, as a service with access keys does."""
+
+    def answer(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer right":
+            route.continue_()
+        else:
+            body = {"error": {"code": "unauthorized", "message": "a key is wanted"}}
+            route.fulfill(status=401, json=body)
+
+    page.route("**/run_inference*", answer)
+
+
+def test_a_key_is_asked_for_and_kept_for_the_session_only(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page(prepare=guard)
+    expect(page.locator("#key-form")).to_be_hidden()
+    drop(page, *photos)
+    key = page.get_by_label("This service wants an access key")
+    expect(key).to_be_focused()
+    page.keyboard.type("wrong\n")
+    expect(page.get_by_role("alert").filter(has_text="not accepted")).to_be_visible()
+    key.fill("right")
+    page.keyboard.press("Enter")
+    expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
+    expect(page.locator("#key-form")).to_be_hidden()
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+
+    page.reload()
+    drop(page, photos[0])
+    expect(page.locator("#progress-text")).to_have_text("1 of 1 classified")
+
+
+def test_a_phone_and_the_key_field_are_accessible(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page(guard, **PHONE)
+    page.get_by_label("Choose photos").set_input_files(photos)
+    expect(page.locator("#key")).to_be_focused()
+    check_accessibility(page)
+
+
+def test_an_overloaded_service_is_asked_again(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    answers = []
+
+    def answer(route: Route) -> None:
+        answers.append(route)
+        if len(answers) > 1:
+            route.continue_()
+        else:
+            body = {"error": {"code": "overloaded", "message": "too much"}}
+            route.fulfill(status=503, json=body, headers={"Retry-After": "1"})
+
+    page = open_page(lambda page: page.route("**/run_inference*", answer))
+    drop(page, photos[0])
+    expect(card(page, "first.png")).to_contain_text("trying again in")
+    expect(card(page, "first.png").locator(".predictions li")).to_have_count(5)
+    assert len(answers) == 2
+
+
+def test_a_photo_that_was_given_up_on_can_be_tried_again(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page(lambda page: page.clock.install())
+    page.route("**/run_inference*", lambda route: route.abort())
+    drop(page, photos[0])
+    again = page.get_by_role("button", name="Try again: first.png")
+    for _ in range(20):
+        page.clock.run_for(20_000)
+        page.wait_for_load_state("networkidle")
+        if again.is_visible():
+            break
+    expect(card(page, "first.png")).to_contain_text("The service cannot be reached.")
+    page.unroute("**/run_inference*")
+    again.click()
+    expect(page.locator("#progress-text")).to_have_text("1 of 1 classified")
+
+
+def test_the_page_and_all_it_loads_hold_the_browser_to_this_host(service: Service) -> None:
+    page = requests.get(service.url, timeout=10)
+    assert page.headers["Content-Type"].startswith("text/html")
+    for path in ["/", *(f"/{path}" for path in re.findall(r'"(static/[^"]+)"', page.text))]:
+        headers = requests.get(service.url + path, timeout=10).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    assert not re.search(r"(src|href)=\"(https?:)?//", page.text)
+    assert requests.get(f"{service.url}/docs", timeout=10).ok
+
+
+@pytest.mark.parametrize("path", ["/static/", "/static/no.js", "/static/%2e%2e/page.py"])
+def test_only_the_files_of_the_page_are_served(service: Service, path: str) -> None:
+    response = requests.get(service.url + path, timeout=10)
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "not_found"

@@ -1,0 +1,233 @@
+"""The command against a server that fails as it is told to."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command import COMMAND, environment, run, run_in_terminal, start
+from tests.fake_service import FakeService, delay, refuse
+from tests.service import find_free_port
+
+COUNT = 40
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(COUNT):
+        (folder / f"{i:03}.jpg").write_text(f"image-{i}")
+    return folder
+
+
+def test_all_are_classified_in_order_and_the_status_is_0(fake: FakeService, photos: Path) -> None:
+    done = run(photos, "--url", fake.url, "--output", "json", "--top-k", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["name"] for row in rows] == [str(photos / f"{i:03}.jpg") for i in range(COUNT)]
+    assert [row["predictions"][1]["class_name"] for row in rows] == [
+        f"image-{i}_2" for i in range(COUNT)
+    ]
+
+
+def test_csv_can_be_read_as_csv(fake: FakeService, photos: Path) -> None:
+    done = run(photos, "--url", fake.url, "--output", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(rows) == COUNT
+    assert rows[7]["class_name"] == "image-7_1"
+
+
+def test_the_status_is_1_when_some_fail(fake: FakeService, photos: Path) -> None:
+    (photos / "007.jpg").write_text("broken")
+    done = run(photos, photos / "missing.jpg", "--url", fake.url)
+    assert done.returncode == 1
+    assert "undecodable_image: the file is broken" in done.stdout
+    assert "missing.jpg  unreadable_file: No such file or directory" in done.stdout
+    assert len(done.stdout.splitlines()) == COUNT + 1
+
+
+def test_standard_input_is_one_image(fake: FakeService) -> None:
+    done = run("-", "--url", fake.url, "--output", "json", stdin=b"cat")
+    assert done.returncode == 0
+    row = json.loads(done.stdout)
+    assert (row["name"], row["predictions"][0]["class_name"]) == ("-", "cat_1")
+
+
+def test_the_status_is_2_when_nothing_answers(photos: Path) -> None:
+    url = f"http://127.0.0.1:{find_free_port()}"
+    done = run(photos, "--url", url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"classify: nothing answers at {url}: connection refused\n"
+
+
+def test_the_status_is_2_when_the_key_is_refused(fake: FakeService, photos: Path) -> None:
+    fake.always = refuse(401, "unauthorized")
+    done = run(photos, "--url", fake.url, DENSENET_API_KEY="wrong")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "classify: says unauthorized\n"
+    assert fake.seen[0].headers["Authorization"] == "Bearer wrong"
+
+
+def test_the_status_is_2_when_there_is_no_photo(fake: FakeService, tmp_path: Path) -> None:
+    done = run(tmp_path, "--url", fake.url)
+    assert (done.returncode, done.stderr) == (2, f"classify: no photos there: {tmp_path}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--top-k", "0", "a"), ("--resume", "a"), ("--resume", "--to", "x", "a")],
+)
+def test_the_status_is_2_when_it_is_called_wrongly(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "usage: classify" in done.stderr
+
+
+def test_results_are_never_written_over(fake: FakeService, photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "results.csv"
+    target.write_text("mine")
+    done = run(photos, "--url", fake.url, "--output", "csv", "--to", target)
+    assert done.returncode == 2
+    assert "is there already" in done.stderr
+    assert target.read_text() == "mine"
+
+
+def test_a_result_is_printed_while_others_are_still_to_come(
+    fake: FakeService, photos: Path
+) -> None:
+    fake.faults.extend([delay(0)])
+    fake.always = delay(1.0)
+    process = start(photos, "--url", fake.url, "--output", "json", "--concurrency", "1")
+    assert process.stdout is not None
+    json.loads(process.stdout.readline())
+    assert process.poll() is None
+    assert len(fake.seen) < COUNT / 8
+    assert len(process.stdout.readlines()) == COUNT - 1
+    process.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("output", ["json", "csv"])
+def test_what_was_done_is_kept_after_an_interrupt_and_resumed(
+    fake: FakeService, photos: Path, tmp_path: Path, output: str
+) -> None:
+    target = tmp_path / "results"
+    arguments = (photos, "--url", fake.url, "--output", output, "--to", target, "--resume")
+    fake.faults.extend([delay(0)] * 2)
+    fake.always = delay(5.0)
+    process = start(*arguments, "--concurrency", "1")
+    while not target.exists() or len(target.read_text().splitlines()) < 16:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=3)
+    assert process.returncode == -signal.SIGINT
+    assert err == "classify: stopped; what is written stays written\n"
+
+    fake.always = None
+    fake.seen.clear()
+    assert run(*arguments).returncode == 0
+    assert sum(len(seen.images) for seen in fake.seen) == COUNT - 16
+    text = target.read_text()
+    assert all(text.count(f"{i:03}.jpg") == 1 for i in range(COUNT))
+
+
+def test_resuming_what_is_complete_sends_nothing(
+    fake: FakeService, photos: Path, tmp_path: Path
+) -> None:
+    arguments = (photos, "--url", fake.url, "--output", "csv", "--to", tmp_path / "results.csv")
+    run(*arguments)
+    before = (tmp_path / "results.csv").read_bytes()
+    fake.seen.clear()
+    assert run(*arguments, "--resume").returncode == 0
+    assert not fake.seen
+    assert (tmp_path / "results.csv").read_bytes() == before
+
+
+def test_a_server_that_goes_away_ends_it_after_what_was_done(
+    fake: FakeService, photos: Path
+) -> None:
+    fake.always = delay(0.3)
+    process = start(photos, "--url", fake.url, "--output", "json", "--concurrency", "1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    fake.always = refuse(401, "unauthorized")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(r"classify: stopped after \d+: says unauthorized\n", err)
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours(fake: FakeService, photos: Path) -> None:
+    command = " ".join([*COMMAND, str(photos), "--url", fake.url, "| head -n 1"])
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_untrained_weights_are_warned_of(fake: FakeService, photos: Path) -> None:
+    fake.model_version = "untrained"
+    done = run(photos, "--url", fake.url)
+    assert done.returncode == 0
+    assert "weights are untrained" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["table", "json", "csv"])
+def test_a_terminal_shows_colours_and_progress_and_a_pipe_none(
+    fake: FakeService, photos: Path, output: str
+) -> None:
+    fake.always = delay(0.1)
+    arguments = (photos, "--url", fake.url, "--output", output)
+    painted = run_in_terminal(*arguments)
+    assert re.search(rf"\d+/{COUNT}\D.*images/s.*\d:\d\d:\d\d", painted)
+    assert "image-39" in painted
+    done = run(*arguments)
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+
+
+def test_a_table_in_a_terminal_fits_its_window(fake: FakeService, photos: Path) -> None:
+    painted = run_in_terminal(photos, "--url", fake.url, "--top-k", "2", columns=60)
+    rows = [
+        line for line in re.sub(r"\x1b\[[\d;?]*\w", "", painted).splitlines() if "image-" in line
+    ]
+    assert len(rows) == 2 * COUNT
+    assert max(map(len, rows)) <= 60
+
+
+def test_ten_thousand_photos_take_no_more_memory_than_a_hundred(
+    fake: FakeService, tmp_path: Path
+) -> None:
+    original = tmp_path / "original"
+    original.write_bytes(b"x" * 30_000)
+    peaks_kib = []
+    for count in (100, 10_000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for i in range(count):
+            os.link(original, folder / f"{i:05}.jpg")
+        target = tmp_path / f"{count}.csv"
+        process = start(folder, "--url", fake.url, "--output", "csv", "--to", target)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        process.communicate()
+        assert process.returncode == 0
+        assert len(target.read_text().splitlines()) == count + 1
+        fake.seen.clear()
+        peaks_kib.append(usage.ru_maxrss)
+    assert peaks_kib[1] - peaks_kib[0] < 16 * 1024  # of 300 MB
+
+
+def test_neither_torch_nor_ray_is_imported() -> None:
+    code = (
+        "import sys, densenet_client.command;"
+        "sys.exit(bool({'torch', 'ray', 'deployments', 'numpy', 'PIL'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
