@@ -46,7 +46,7 @@ def _site_packages(venv: Path) -> Path:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603, our own command
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
         raise InstallRefused(_shorten(errors[-1] if errors else done.stderr.strip()))

@@ -123,9 +123,7 @@ async def _send(
 ) -> None:
     """Send one request and note what came of it; `intended` and `end` as perf_counter()."""
     try:
-        async with session.post(
-            target.url, data=payload.body, headers=payload.headers
-        ) as response:
+        async with session.post(target.url, data=payload.body, headers=payload.headers) as response:
             await response.read()
             failure = "" if response.ok else f"status {response.status}"
             timing = response.headers.get("Server-Timing")

@@ -4,7 +4,6 @@ A `batchable` API takes a list and answers a list; the dispatcher joins the list
 requests, up to `max_batch_size`, and learns by itself how long to wait.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 

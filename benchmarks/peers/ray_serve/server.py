@@ -7,9 +7,11 @@ and `max_ongoing_requests` above the batch size, lest batches never fill.
 import asyncio
 import signal
 import sys
+from typing import cast
 
 import ray
 from ray import serve
+from ray.serve import Deployment
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
@@ -36,7 +38,7 @@ class Classifier:
 def main(port: int) -> None:
     ray.init(address="local", include_dashboard=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(Classifier.bind(), route_prefix="/predict")
+    serve.run(cast("Deployment", Classifier).bind(), route_prefix="/predict")
     signal.sigwait([signal.SIGTERM, signal.SIGINT])
 
 
