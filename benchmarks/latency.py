@@ -50,18 +50,19 @@ class Point:
 
 
 def find_knee(points: Sequence[Point], p99_bound_ms: float) -> float | None:
-    """The rate at which the p99 first passes the bound, per second.
+    """The rate at which the p99 passes the bound for good, per second.
 
-    Between the last rate that keeps it and the first that does not, on a straight line in
-    the logarithm of the latency (latencies grow without limit there). None where no rate
-    keeps it; the highest rate offered where all do.
+    Between the highest rate that keeps it and the next one, on a straight line in the
+    logarithm of the latency (latencies grow without limit there). None where no rate keeps
+    it; the highest rate offered where that one does.
     """
-    kept: Point | None = None
-    for point in sorted(points, key=lambda point: point.rate):
-        if point.p99_ms > p99_bound_ms:
-            return None if kept is None else _crossing(kept, point, p99_bound_ms)
-        kept = point
-    return None if kept is None else kept.rate
+    points = sorted(points, key=lambda point: point.rate)
+    kept = [index for index, point in enumerate(points) if point.p99_ms <= p99_bound_ms]
+    if not kept:
+        return None
+    if kept[-1] == len(points) - 1:
+        return points[-1].rate
+    return _crossing(points[kept[-1]], points[kept[-1] + 1], p99_bound_ms)
 
 
 def _crossing(kept: Point, missed: Point, p99_bound_ms: float) -> float:

@@ -29,7 +29,7 @@ class Target:
     """Where requests go. A request is given up, and counts as failed, after `timeout_s`."""
 
     url: str
-    timeout_s: float = 10.0
+    timeout_s: float = 60.0
 
 
 @dataclass
@@ -37,14 +37,15 @@ class Outcome:
     """What a run of the generator saw.
 
     latencies_ms: of every request sent; infinite for one that failed.
-    images: answered within `duration_s`.
+    images: answered within `duration_s`; of a request that was still under way at its end,
+        the part of its time that lay before (else a slow server's rate would come in steps).
     errors: the kinds of failure and how often each came.
     server_timings: the `Server-Timing` of every answer that had one.
     """
 
     duration_s: float
     latencies_ms: list[float] = field(default_factory=list)
-    images: int = 0
+    images: float = 0.0
     errors: dict[str, int] = field(default_factory=dict)
     server_timings: list[str] = field(default_factory=list)
     generator_cpu_s: float = 0.0
@@ -122,6 +123,7 @@ async def _send(
     outcome: Outcome,
 ) -> None:
     """Send one request and note what came of it; `intended` and `end` as perf_counter()."""
+    sent = time.perf_counter()
     try:
         async with session.post(target.url, data=payload.body, headers=payload.headers) as response:
             await response.read()
@@ -135,7 +137,6 @@ async def _send(
         outcome.latencies_ms.append(math.inf)
         return
     outcome.latencies_ms.append(1000 * (now - intended))
-    if now <= end:
-        outcome.images += len(payload.photos)
+    outcome.images += len(payload.photos) * (min(now, end) - sent) / (now - sent)
     if timing:
         outcome.server_timings.append(timing)

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -27,7 +27,7 @@ from benchmarks.processes import ROOT, Server, StartFailed, Usage, find_free_por
 READY_WITHIN_S = 180.0
 IMAGES_A_LARGE_REQUEST = 8
 KNEE_FRACTIONS = (0.3, 0.7, 1.0)
-SWEEP_FRACTIONS = (0.3, 0.5, 0.7, 0.85, 1.0, 1.15)
+SWEEP_FRACTIONS = (0.4, 0.6, 0.8, 0.95, 1.1)
 """Of the closed-loop rate of the same session."""
 
 
@@ -124,6 +124,7 @@ class Session:
     def run(self, server: Server, target: Target, number: int) -> None:
         """`number` is the round's, from 0. The first finds the knee, the others use it."""
         self._check(target)
+        target = replace(target, timeout_s=self._plan.timeout_s)
         self._closed(target, self._singles, self._plan.warm_up_s)
         rate = self._measure_singles(server, target)
         self._measure_eights(target)
@@ -135,7 +136,7 @@ class Session:
 
     def _check(self, target: Target) -> None:
         """Do all photos, in requests of several, get the right answers in the right order?"""
-        payloads = encode(self._form, self._photos, min(8, len(self._photos.files)))
+        payloads = encode(self._form, self._photos, IMAGES_A_LARGE_REQUEST)
         bodies = [asyncio.run(fetch(target, payload)) for payload in payloads]
         answers = [class_id for body in bodies for class_id in self._form.read(body)]
         expected = self._photos.class_ids[: len(answers)]

@@ -1,7 +1,7 @@
 """The figures as pictures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -42,6 +42,30 @@ def plot_breakdown(service: Record, path: Path) -> None:
     right.barh([role for role, _ in roles], [ms for _, ms in roles])
     right.invert_yaxis()
     right.set(xlabel="ms of CPU an image", title="CPU by process, saturated")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def plot_growth(
+    rates_by_replicas: Mapping[str, float],
+    rates_by_megapixels: Mapping[str, Sequence[tuple[float, float]]],
+    resident_mb_by_requests: Mapping[str, Sequence[tuple[int, float]]],
+    path: Path,
+) -> None:
+    """Throughput by replicas, by size and format of the image; memory by requests served."""
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    left.bar(list(rates_by_replicas), list(rates_by_replicas.values()))
+    left.set(xlabel="Classifier + Ingress replicas", ylabel="images/s")
+    for name, points in rates_by_megapixels.items():
+        middle.plot(*zip(*points, strict=True), "o-", label=name)
+    middle.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="images/s")
+    middle.legend()
+    for name, samples in resident_mb_by_requests.items():
+        if samples:
+            right.plot(*zip(*samples, strict=True), label=name)
+    right.set(xlabel="requests served", ylabel="resident MB")
+    right.set_ylim(bottom=0)
+    right.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

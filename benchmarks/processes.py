@@ -110,10 +110,11 @@ class Server:
                 self._process.wait(STOPPED_WITHIN_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        left = list(self.processes())
-        for process in left:
-            _kill(process)
-        psutil.wait_procs(left, timeout=STOPPED_WITHIN_S)
+        give_up = time.monotonic() + STOPPED_WITHIN_S
+        while time.monotonic() < give_up and (left := list(self.processes())):
+            for process in left:
+                _kill(process)
+            time.sleep(0.1)
 
 
 def _role(command: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ def write_report(
                 "# Benchmark",
                 "Made by `make bench`, all of one run on one machine: quote the ratios.",
                 "## Side by side",
-                _table(_HEADINGS, _rows(limit, records)),
+                write_table(_HEADINGS, _rows(limit, records)),
                 _legend(plan, limit, records),
                 "## Floors",
                 "\n".join(f"- {floor}" for floor in floors),
@@ -35,12 +35,12 @@ def write_report(
                 "![Latency against rate](latency.png)",
                 "![Breakdown](breakdown.png)",
                 "## The limit, way by way",
-                _table(
+                write_table(
                     ("way", "images/s"),
                     [(way, f"{rate:.1f}") for way, rate in limit.by_way.items()],
                 ),
                 "## Machine and setting",
-                _table(("what", "value"), [*machine.items(), *setting.items()]),
+                write_table(("what", "value"), [*machine.items(), *setting.items()]),
             ]
         )
         + "\n"
@@ -162,9 +162,9 @@ def _breakdown(records: Sequence[Record]) -> str:
     return "\n\n".join(
         [
             "CPU time of each process at saturation, and its resident memory:",
-            _table(("process", "ms of CPU an image", "resident MB"), cpu),
+            write_table(("process", "ms of CPU an image", "resident MB"), cpu),
             "Means of `Server-Timing` in ms; `total` is the client's latency:",
-            _table(("load", *names), timings),
+            write_table(("load", *names), timings),
         ]
     )
 
@@ -173,7 +173,8 @@ def _resident_mb(record: Record, role: str) -> float:
     return record.memory[role].resident_bytes / MIB if role in record.memory else 0.0
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
