@@ -7,10 +7,14 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
 
 from benchmarks.measure import LimitRecord, Plan, Record
 
 mpl.use("Agg")
+
+PLAIN = LogFormatter(minor_thresholds=(2, 0.5))
+"""200 and not 2 x 10^2, and only where there is room."""
 
 
 def plot_latencies(records: Sequence[Record], limit: LimitRecord, plan: Plan, path: Path) -> None:
@@ -28,8 +32,10 @@ def plot_latencies(records: Sequence[Record], limit: LimitRecord, plan: Plan, pa
     axes.set(yscale="log", xlabel="images a second offered, Poisson", ylabel="latency, ms")
     axes.set_title("Latency from the intended time of sending: p99 solid, p50 dotted")
     axes.set_xlim(left=0)
+    axes.yaxis.set_major_formatter(PLAIN)
+    axes.yaxis.set_minor_formatter(PLAIN)
     axes.grid(visible=True, which="both", alpha=0.2)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -39,7 +45,9 @@ def plot_breakdown(service: Record, path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     _plot_timings(left, service)
     roles = sorted(service.cpu_ms_per_image.items(), key=lambda item: -item[1])
-    right.barh([role for role, _ in roles], [ms for _, ms in roles])
+    bars = right.barh([role for role, _ in roles], [ms for _, ms in roles])
+    right.bar_label(bars, fmt="%.1f", padding=3)
+    right.margins(x=0.1)
     right.invert_yaxis()
     right.set(xlabel="ms of CPU an image", title="CPU by process, saturated")
     figure.savefig(path, dpi=120)
@@ -54,16 +62,20 @@ def plot_growth(
 ) -> None:
     """Throughput by replicas, by size and format of the image; memory by requests served."""
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
-    left.bar(list(rates_by_replicas), list(rates_by_replicas.values()))
+    bars = left.bar(list(rates_by_replicas), list(rates_by_replicas.values()))
+    left.bar_label(bars, fmt="%.1f")
     left.set(xlabel="Classifier + Ingress replicas", ylabel="images/s")
     for name, points in rates_by_megapixels.items():
         middle.plot(*zip(*points, strict=True), "o-", label=name)
-    middle.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="images/s")
+    middle.set(xscale="log", xlabel="megapixels", ylabel="images/s")
+    middle.xaxis.set_major_formatter(PLAIN)
+    middle.set_ylim(bottom=0)
     middle.legend()
     for name, samples in resident_mb_by_requests.items():
         if samples:
             right.plot(*zip(*samples, strict=True), label=name)
     right.set(xlabel="requests served", ylabel="resident MB")
+    right.margins(y=0.2)
     right.set_ylim(bottom=0)
     right.legend()
     figure.savefig(path, dpi=120)
@@ -80,7 +92,7 @@ def _plot_timings(axes: Axes, service: Record) -> None:
         bases = [base + width for base, width in zip(bases, widths, strict=True)]
     axes.invert_yaxis()
     axes.set(xlabel="ms of a request", title="Latency by Server-Timing")
-    axes.legend(fontsize="small")
+    axes.legend(loc="lower right", fontsize="small")
 
 
 def _part_ms(means: dict[str, float], name: str) -> float:
