@@ -8,21 +8,17 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, Contender, Stage
-from benchmarks.environments import BENCHMARKS
+from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.floors import Floor, check_floors
-from benchmarks.machine import describe_machine, has_bf16
+from benchmarks.machine import describe_machine
 from benchmarks.measure import LimitRecord, Plan, Record, measure_all
-from benchmarks.photos import Photos, answer_rightly, read_files, write_checkpoint
 from benchmarks.plot import plot_breakdown, plot_latencies
 from benchmarks.report import as_json, write_report
-
-RESULTS = BENCHMARKS / "results"
+from benchmarks.stage import add_stage_arguments, describe_setting, set_stage, tell
 
 
 def main() -> int:
@@ -45,7 +41,7 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    add_common_arguments(parser)
+    add_stage_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="one short round: does it work?")
     parser.add_argument("--rounds", type=int, help="how often each contender takes its turn")
     parser.add_argument("--seconds", type=float, help="of each closed-loop and open-loop window")
@@ -54,18 +50,6 @@ def parse_arguments() -> argparse.Namespace:
     names = [contender.name for contender in CONTENDERS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     return parser.parse_args()
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", type=Path, help="a checkpoint; else one is made for this")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], help="of all but Flask as it was")
-    parser.add_argument(
-        "--peer-engine",
-        choices=["torch", "openvino"],
-        default="torch",
-        help="torch, as the peers' documentation does it, or the engine the service uses",
-    )
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
 
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
@@ -79,27 +63,6 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         concurrency=arguments.concurrency,
         p99_bound_ms=arguments.p99_bound_ms,
     )
-
-
-def set_stage(arguments: argparse.Namespace, folder: Path) -> tuple[Photos, Stage]:
-    """The photos with their right answers, and what is the same for every contender."""
-    files, source = read_files()
-    checkpoint = arguments.weights
-    if checkpoint is None:
-        tell("making a checkpoint that tells the photos apart")
-        checkpoint = folder / "densenet121.pth"
-        write_checkpoint(files, checkpoint)
-    photos = answer_rightly(files, source, checkpoint)
-    precision = arguments.precision or ("bf16" if has_bf16() else "fp32")
-    return photos, Stage(checkpoint.resolve(), precision, arguments.peer_engine, folder)
-
-
-def describe_setting(stage: Stage, photos: Photos) -> dict[str, str]:
-    return {
-        "precision": stage.precision,
-        "peers' engine": stage.peer_engine,
-        "photos": photos.source,
-    }
 
 
 def chosen(names: Sequence[str]) -> list[Contender]:
@@ -133,10 +96,6 @@ def save(
 def announce(floors: Sequence[Floor]) -> None:
     for floor in floors:
         print(floor)
-
-
-def tell(message: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

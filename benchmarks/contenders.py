@@ -13,18 +13,9 @@ import yaml
 from benchmarks.environments import ensure_environment
 from benchmarks.forms import KEYED, LISTED, OPEN_INFERENCE, Form
 from benchmarks.processes import ROOT
+from benchmarks.stage import Stage
 
 CORES = len(os.sched_getaffinity(0))
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What is the same for all: the weights, the precision, the peers' engine."""
-
-    checkpoint: Path
-    precision: str
-    peer_engine: str
-    folder: Path
 
 
 @dataclass(frozen=True)

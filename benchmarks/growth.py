@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.__main__ import add_common_arguments, set_stage, tell
-from benchmarks.contenders import CORES, SERVICE, Stage, launch_service
+from benchmarks.contenders import CORES, SERVICE, launch_service
 from benchmarks.latency import percentile
 from benchmarks.load import Outcome, Payload, Target, closed_loop
 from benchmarks.machine import describe_machine
@@ -26,6 +25,7 @@ from benchmarks.photos import Photos
 from benchmarks.plot import plot_growth
 from benchmarks.processes import Server, find_free_port
 from benchmarks.report import write_table
+from benchmarks.stage import Stage, add_stage_arguments, set_stage, tell
 from tests.pictures import encode as encode_picture
 from tests.pictures import make_picture
 
@@ -99,7 +99,7 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    add_common_arguments(parser)
+    add_stage_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="short: does it work?")
     parser.add_argument("--seconds", type=float, help="of each window of load")
     parser.add_argument("--requests", type=int, help="served while memory is watched")

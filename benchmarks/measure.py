@@ -16,13 +16,14 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.contenders import Contender, Launch, Stage, write_config
+from benchmarks.contenders import Contender, Launch, write_config
 from benchmarks.environments import InstallRefused
 from benchmarks.forms import Form
 from benchmarks.latency import Point, find_knee, poisson_arrivals
 from benchmarks.load import Outcome, Payload, Target, closed_loop, fetch, open_loop
 from benchmarks.photos import Photos
 from benchmarks.processes import ROOT, Server, StartFailed, Usage, find_free_port
+from benchmarks.stage import Stage
 
 READY_WITHIN_S = 180.0
 IMAGES_A_LARGE_REQUEST = 8

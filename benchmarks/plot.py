@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, StrMethodFormatter
 
 from benchmarks.measure import LimitRecord, Plan, Record
 
@@ -68,15 +68,14 @@ def plot_growth(
     for name, points in rates_by_megapixels.items():
         middle.plot(*zip(*points, strict=True), "o-", label=name)
     middle.set(xscale="log", xlabel="megapixels", ylabel="images/s")
-    middle.xaxis.set_major_formatter(PLAIN)
+    middle.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     middle.set_ylim(bottom=0)
     middle.legend()
     for name, samples in resident_mb_by_requests.items():
         if samples:
             right.plot(*zip(*samples, strict=True), label=name)
     right.set(xlabel="requests served", ylabel="resident MB")
-    right.margins(y=0.2)
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1.2 * right.get_ylim()[1])
     right.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
