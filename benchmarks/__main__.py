@@ -17,6 +17,7 @@ from benchmarks.floors import Floor, check_floors
 from benchmarks.machine import describe_machine
 from benchmarks.measure import LimitRecord, Plan, Record, measure_all
 from benchmarks.plot import plot_breakdown, plot_latencies
+from benchmarks.processes import StartFailed
 from benchmarks.report import as_json, write_report
 from benchmarks.stage import add_stage_arguments, describe_setting, set_stage, tell
 
@@ -99,4 +100,7 @@ def announce(floors: Sequence[Floor]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except StartFailed as error:
+        sys.exit(f"the benchmark cannot go on: {error}")

@@ -49,8 +49,8 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
-        raise InstallRefused(_shorten(errors[-1] if errors else done.stderr.strip()))
+        raise InstallRefused("; ".join(map(_shorten, errors)) or _shorten(done.stderr.strip()))
 
 
-def _shorten(message: str, length: int = 300) -> str:
+def _shorten(message: str, length: int = 160) -> str:
     return message if len(message) <= length else message[: length - 3] + "..."

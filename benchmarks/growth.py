@@ -23,7 +23,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import encode, running
 from benchmarks.photos import Photos
 from benchmarks.plot import plot_growth
-from benchmarks.processes import Server, find_free_port
+from benchmarks.processes import Server, StartFailed, find_free_port
 from benchmarks.report import write_table
 from benchmarks.stage import Stage, add_stage_arguments, set_stage, tell
 from tests.pictures import encode as encode_picture
@@ -309,4 +309,7 @@ def draw(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except StartFailed as error:
+        sys.exit(f"the benchmark cannot go on: {error}")
