@@ -86,6 +86,7 @@ def running(
     try:
         target = Target(f"http://127.0.0.1:{port}{form.path}")
         asyncio.run(_wait_until_ready(server, target, form, photos))
+        server.wait_until_at_rest()
         yield server, target
     finally:
         server.stop()

@@ -18,6 +18,9 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 STOPPED_WITHIN_S = 60.0
+AT_REST_WITHIN_S = 60.0
+AT_REST_CORES = 0.25
+"""What a server with nothing to do may use; Ray's own processes use some."""
 _MARK = "BENCHMARK_CONTENDER"
 
 
@@ -101,6 +104,20 @@ class Server:
                 continue
             total[role] = total[role] + usage if role in total else usage
         return total
+
+    def wait_until_at_rest(self) -> None:
+        """Some servers answer when their first worker is up, and go on loading others."""
+        give_up = time.monotonic() + AT_REST_WITHIN_S
+        before_s = self._cpu_s()
+        while time.monotonic() < give_up:
+            time.sleep(1)
+            now_s = self._cpu_s()
+            if now_s - before_s < AT_REST_CORES:
+                return
+            before_s = now_s
+
+    def _cpu_s(self) -> float:
+        return sum(usage.cpu_s for usage in self.usage().values())
 
     def stop(self) -> None:
         """Ask it to end, and end what is left."""
