@@ -15,9 +15,10 @@ from typing import Any
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.floors import Floor, check_floors
 from benchmarks.machine import describe_machine
-from benchmarks.measure import LimitRecord, Plan, Record, measure_all
+from benchmarks.measure import measure_all
 from benchmarks.plot import plot_breakdown, plot_latencies
 from benchmarks.processes import StartFailed
+from benchmarks.records import LimitRecord, Plan, Record
 from benchmarks.report import as_json, write_report
 from benchmarks.stage import add_stage_arguments, describe_setting, set_stage, tell
 

@@ -132,4 +132,3 @@ CONTENDERS: tuple[Contender, ...] = (
         {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))},
     ),
 )
-PEERS_THAT_BATCH = ("ray_serve", "litserve", "bentoml", "pytriton")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from benchmarks.contenders import PEERS_THAT_BATCH
-from benchmarks.measure import LimitRecord, Record
+from benchmarks.records import LimitRecord, Record
 
 MIB = 2**20
+PEERS_THAT_BATCH = ("ray_serve", "litserve", "bentoml", "pytriton")
 
 
 @dataclass(frozen=True)

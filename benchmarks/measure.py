@@ -9,9 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import aiohttp
@@ -22,59 +22,14 @@ from benchmarks.forms import Form
 from benchmarks.latency import Point, find_knee, poisson_arrivals
 from benchmarks.load import Outcome, Payload, Target, closed_loop, fetch, open_loop
 from benchmarks.photos import Photos
-from benchmarks.processes import ROOT, Server, StartFailed, Usage, find_free_port
+from benchmarks.processes import ROOT, Server, StartFailed, find_free_port
+from benchmarks.records import KNEE_FRACTIONS, LimitRecord, Plan, Record
 from benchmarks.stage import Stage
 
 READY_WITHIN_S = 180.0
 IMAGES_A_LARGE_REQUEST = 8
-KNEE_FRACTIONS = (0.3, 0.7, 1.0)
 SWEEP_FRACTIONS = (0.4, 0.6, 0.8, 0.95, 1.1)
 """Of the closed-loop rate of the same session."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how often. `concurrency` is in images; durations are of one window."""
-
-    rounds: int
-    warm_up_s: float
-    closed_s: float
-    open_s: float
-    concurrency: int
-    p99_bound_ms: float
-    timeout_s: float = 10.0
-
-
-@dataclass
-class Record:
-    """All that was measured of one contender, over the rounds.
-
-    refused: why it took no part. right: the share of photos answered as fp32 torch does.
-    singles, eights: images/s of each round, by requests of one image and of eight.
-    at_knee: latencies by the fraction of the knee that was offered.
-    timings_ms: means of `Server-Timing`, and of the latency itself as `total`, by load.
-    """
-
-    name: str
-    title: str
-    refused: str | None = None
-    right: float = 0.0
-    ready_after_s: list[float] = field(default_factory=list)
-    singles: list[float] = field(default_factory=list)
-    eights: list[float] = field(default_factory=list)
-    sweep: list[Point] = field(default_factory=list)
-    knee: float | None = None
-    at_knee: dict[float, list[float]] = field(default_factory=dict)
-    cpu_ms_per_image: dict[str, float] = field(default_factory=dict)
-    memory: dict[str, Usage] = field(default_factory=dict)
-    timings_ms: dict[str, dict[str, float]] = field(default_factory=dict)
-    errors: Counter[str] = field(default_factory=Counter)
-    generator_cpu_ms: list[float] = field(default_factory=list)
-
-    def point_at_knee(self, fraction: float) -> Point | None:
-        if self.knee is None or fraction not in self.at_knee:
-            return None
-        return Point(fraction * self.knee, tuple(self.at_knee[fraction]))
 
 
 @contextmanager
@@ -205,20 +160,6 @@ def mean_timings(outcome: Outcome) -> dict[str, float]:
     answered = [ms for ms in outcome.latencies_ms if ms != float("inf")]
     means = {name: total / len(outcome.server_timings) for name, total in sums.items()}
     return means | {"total": fmean(answered)}
-
-
-@dataclass
-class LimitRecord:
-    """What decoder and model do with no server around them; one value a round."""
-
-    images_per_s: list[float] = field(default_factory=list)
-    single_ms: list[float] = field(default_factory=list)
-    by_way: dict[str, float] = field(default_factory=dict)
-    right: float = 0.0
-
-    @property
-    def median_images_per_s(self) -> float:
-        return median(self.images_per_s)
 
 
 def measure_limit(record: LimitRecord, plan: Plan, stage: Stage, photos: Photos) -> None:

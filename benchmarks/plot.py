@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, StrMethodFormatter
 
-from benchmarks.measure import LimitRecord, Plan, Record
+from benchmarks.records import LimitRecord, Plan, Record
 
 mpl.use("Agg")
 

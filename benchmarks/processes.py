@@ -11,10 +11,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from benchmarks.records import Usage
 
 ROOT = Path(__file__).parents[1]
 STOPPED_WITHIN_S = 60.0
@@ -26,26 +27,6 @@ _MARK = "BENCHMARK_CONTENDER"
 
 class StartFailed(Exception):
     """A contender did not come up; says what it printed last."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one role's processes (`ingress`, `classifier`, ...) use.
-
-    cpu_s: since they started. resident_bytes: shared pages counted in each process that has
-    them. proportional_bytes: shared pages divided among those that have them.
-    """
-
-    cpu_s: float
-    resident_bytes: int
-    proportional_bytes: int
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.cpu_s + other.cpu_s,
-            self.resident_bytes + other.resident_bytes,
-            self.proportional_bytes + other.proportional_bytes,
-        )
 
 
 def find_free_port() -> int:

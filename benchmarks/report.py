@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.floors import MIB, Floor
 from benchmarks.latency import Point
-from benchmarks.measure import KNEE_FRACTIONS, LimitRecord, Plan, Record
+from benchmarks.records import KNEE_FRACTIONS, LimitRecord, Plan, Record
 
 
 def write_report(
@@ -182,7 +182,9 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _record_as_json(record: Record) -> dict[str, Any]:
     at_knee = {f"{f:g}": _point_as_json(record.point_at_knee(f)) for f in record.at_knee}
     sweep = [_point_as_json(point) for point in record.sweep]
-    return asdict(record) | {"sweep": sweep, "at_knee": at_knee}
+    # asdict takes a Counter apart wrongly.
+    errors = dict(record.errors)
+    return asdict(record) | {"sweep": sweep, "at_knee": at_knee, "errors": errors}
 
 
 def _point_as_json(point: Point | None) -> dict[str, float] | None:
