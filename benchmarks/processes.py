@@ -64,7 +64,7 @@ class Server:
             raise self.failure(f"it ended with status {self._process.returncode}")
 
     def failure(self, what: str) -> StartFailed:
-        lines = self._log.read_text(errors="replace").splitlines()
+        lines = self._log.read_text(errors="replace").replace(str(ROOT), ".").splitlines()
         return StartFailed("\n".join([what, *lines[-15:]]))
 
     def processes(self) -> Iterator[psutil.Process]:
