@@ -122,7 +122,7 @@ class Session:
 
     def _closed(self, target: Target, payloads: Sequence[Payload], duration_s: float) -> Outcome:
         images = len(payloads[0].photos)
-        # Twice as many images wait where they come in eights: a server has two requests at least.
+        # Four requests at least, lest a server be idle between two of them.
         concurrency = max(self._plan.concurrency // images, 4)
         outcome = asyncio.run(closed_loop(target, payloads, concurrency, duration_s))
         self._record.errors.update(outcome.errors)
