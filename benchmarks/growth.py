@@ -21,13 +21,12 @@ from benchmarks.latency import percentile
 from benchmarks.load import Outcome, Payload, Target, closed_loop
 from benchmarks.machine import describe_machine
 from benchmarks.measure import encode, running
-from benchmarks.photos import Photos
+from benchmarks.photos import Photos, make_mosaic
 from benchmarks.plot import plot_growth
 from benchmarks.processes import Server, StartFailed, find_free_port
 from benchmarks.report import write_table
 from benchmarks.stage import Stage, add_stage_arguments, set_stage, tell
 from tests.pictures import encode as encode_picture
-from tests.pictures import make_picture
 
 MIB = 2**20
 REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
@@ -151,7 +150,8 @@ class Growth:
     def _measure_size(self, target: Target, image_format: str, width: int, height: int) -> SizeRate:
         tell(f"{image_format} of {width}x{height}")
         options = {"quality": 90} if image_format == "JPEG" else {}
-        file = encode_picture(make_picture(1, width, height), image_format, **options)
+        picture = make_mosaic(self._photos.files, width, height)
+        file = encode_picture(picture, image_format, **options)
         payloads = [SERVICE.form.encode([(0, file)])]
         self._load(target, payloads, self._window_s / 4, SIZES_IN_FLIGHT)
         outcome = self._load(target, payloads, self._window_s, SIZES_IN_FLIGHT)
