@@ -116,7 +116,8 @@ CONTENDERS: tuple[Contender, ...] = (
         f"Flask under Gunicorn, {2 * CORES} workers",
         KEYED,
         _gunicorn,
-        {"PEER_CHANNELS_LAST": "1"},
+        # One thread a worker, as torch's tuning guide says: more fight over the cores.
+        {"PEER_CHANNELS_LAST": "1", "OMP_NUM_THREADS": "1"},
         folder="flask",
     ),
     _peer("ray_serve", "Ray Serve's example, `@serve.batch`", KEYED, _module("ray_serve")),

@@ -165,6 +165,7 @@ def _breakdown(records: Sequence[Record]) -> str:
             write_table(("process", "ms of CPU an image", "resident MB"), cpu),
             "Means of `Server-Timing` in ms; `total` is the client's latency:",
             write_table(("load", *names), timings),
+            "![Breakdown](breakdown.png)",
         ]
     )
 
