@@ -33,7 +33,6 @@ def write_report(
                 "## Where the service's time goes",
                 _breakdown(records),
                 "![Latency against rate](latency.png)",
-                "![Breakdown](breakdown.png)",
                 "## The limit, way by way",
                 write_table(
                     ("way", "images/s"),
