@@ -1,12 +1,14 @@
 # make serve: install into .venv and serve on localhost:5000 (CONFIG=... for another YAML)
 # make test:  install and run every test        make check: lint, types and format
+# make bench: measure the service beside its peers (ARGS=--quick for a short try)
+# make bench-growth: its cost as replicas, images and requests grow
 
 CONFIG ?= serve_config.yaml
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 
-.PHONY: serve test check clean
+.PHONY: serve test check bench bench-growth clean
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG)
@@ -19,8 +21,14 @@ check: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+bench: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-growth: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks.growth $(ARGS)
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) benchmarks/.venvs
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
@@ -33,4 +41,8 @@ $(VENV)/.serve: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.serve
 	$(PIP) -r requirements-dev.txt
+	touch $@
+
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.serve
+	$(PIP) -r requirements-bench.txt
 	touch $@

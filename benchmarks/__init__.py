@@ -1,0 +1,1 @@
+"""The service measured beside its limit and its peers: `make bench`."""

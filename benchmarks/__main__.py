@@ -1,0 +1,107 @@
+"""The benchmark: `python -m benchmarks`, or `make bench`.
+
+Runs the limit, the service and its peers by turns, writes the page, the JSON and the plots
+into benchmarks/results, and ends with one JSON line. A missed floor is told, not an error.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS, Contender
+from benchmarks.floors import Floor, check_floors
+from benchmarks.machine import describe_machine
+from benchmarks.measure import measure_all
+from benchmarks.plot import plot_breakdown, plot_latencies
+from benchmarks.processes import StartFailed
+from benchmarks.records import LimitRecord, Plan, Record
+from benchmarks.report import as_json, write_report
+from benchmarks.stage import add_stage_arguments, describe_setting, set_stage, tell
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    plan = make_plan(arguments)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        photos, stage = set_stage(arguments, Path(folder))
+        machine, setting = describe_machine(), describe_setting(stage, photos)
+        limit, records = measure_all(chosen(arguments.only), plan, stage, photos, tell)
+    floors = check_floors(limit, records, read_growth(arguments.results))
+    page = write_report(machine, setting, plan, limit, records, floors)
+    line = json.dumps(as_json(machine, setting, plan, limit, records, floors), allow_nan=False)
+    save(arguments.results, page, line, plan, limit, records)
+    print(page)
+    announce(floors)
+    print(line)
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add_stage_arguments(parser)
+    parser.add_argument("--quick", action="store_true", help="one short round: does it work?")
+    parser.add_argument("--rounds", type=int, help="how often each contender takes its turn")
+    parser.add_argument("--seconds", type=float, help="of each closed-loop and open-loop window")
+    parser.add_argument("--concurrency", type=int, default=16, help="images in flight")
+    parser.add_argument("--p99-bound-ms", type=float, default=500, help="what the knee keeps")
+    names = [contender.name for contender in CONTENDERS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
+    return parser.parse_args()
+
+
+def make_plan(arguments: argparse.Namespace) -> Plan:
+    rounds = arguments.rounds or (1 if arguments.quick else 3)
+    window_s = arguments.seconds or (2.0 if arguments.quick else 5.0)
+    return Plan(
+        rounds=rounds,
+        warm_up_s=1.0 if arguments.quick else 2.0,
+        closed_s=window_s,
+        open_s=window_s,
+        concurrency=arguments.concurrency,
+        p99_bound_ms=arguments.p99_bound_ms,
+    )
+
+
+def chosen(names: Sequence[str]) -> list[Contender]:
+    return [contender for contender in CONTENDERS if contender.name in names]
+
+
+def read_growth(results: Path) -> Mapping[str, Any] | None:
+    path = results / "growth.json"
+    if not path.is_file():
+        return None
+    growth: dict[str, Any] = json.loads(path.read_text())
+    return growth
+
+
+def save(
+    results: Path,
+    page: str,
+    line: str,
+    plan: Plan,
+    limit: LimitRecord,
+    records: Sequence[Record],
+) -> None:
+    (results / "README.md").write_text(page)
+    (results / "results.json").write_text(f"{line}\n")
+    plot_latencies(records, limit, plan, results / "latency.png")
+    for record in records:
+        if record.name == "service" and record.singles:
+            plot_breakdown(record, results / "breakdown.png")
+
+
+def announce(floors: Sequence[Floor]) -> None:
+    for floor in floors:
+        print(floor)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except StartFailed as error:
+        sys.exit(f"the benchmark cannot go on: {error}")

@@ -1,0 +1,315 @@
+"""Cost as the work grows: `python -m benchmarks.growth`, or `make bench-growth`.
+
+Throughput of the service against replicas and against the size and format of its images,
+and the memory of each replica against requests served. Writes growth.md, growth.json and
+growth.png into benchmarks/results, and ends with one JSON line.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import CORES, SERVICE, launch_service
+from benchmarks.latency import percentile
+from benchmarks.load import Outcome, Payload, Target, closed_loop
+from benchmarks.machine import describe_machine
+from benchmarks.measure import encode, running
+from benchmarks.photos import Photos, make_mosaic
+from benchmarks.plot import plot_growth
+from benchmarks.processes import Server, StartFailed, find_free_port
+from benchmarks.report import write_table
+from benchmarks.stage import Stage, add_stage_arguments, set_stage, tell
+from tests.pictures import encode as encode_picture
+
+MIB = 2**20
+REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
+"""Of the Classifier and of the Ingress."""
+SIZES = (
+    ("JPEG", 367, 275),
+    ("JPEG", 1152, 864),
+    ("JPEG", 4000, 3000),
+    ("JPEG", 8000, 6000),
+    ("PNG", 367, 275),
+    ("PNG", 1152, 864),
+    ("PNG", 4000, 3000),
+)
+"""Format, width and height: 0.1, 1, 12 and 48 megapixels."""
+SIZES_IN_FLIGHT = 4
+"""Requests; sixteen of 48 Mpx would ask how much memory there is."""
+ROOMY = {"limits": {"max_image_bytes": 128 * MIB, "max_request_bytes": 512 * MIB}}
+"""A 12 Mpx PNG of a photo is over the default limit; here its cost is asked, not its right."""
+SETTLED_AFTER = 0.1
+"""Memory is compared with what it was after this share of the requests: caches fill first."""
+
+
+@dataclass(frozen=True)
+class ReplicaRate:
+    classifiers: int
+    ingresses: int
+    images_per_s: float
+
+
+@dataclass(frozen=True)
+class SizeRate:
+    """file_bytes: of the image as it was sent. p50_ms: of a request, several in flight."""
+
+    image_format: str
+    megapixels: float
+    file_bytes: int
+    images_per_s: float
+    p50_ms: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """resident_bytes: by role, after so many requests."""
+
+    requests: int
+    resident_bytes: dict[str, int]
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="growth-") as folder:
+        photos, stage = set_stage(arguments, Path(folder))
+        machine = describe_machine()
+        service = Growth(stage, photos, arguments.concurrency, arguments.seconds)
+        replicas = service.measure_replicas()
+        sizes = service.measure_sizes()
+        samples = service.measure_memory(arguments.requests)
+    found = as_json(machine, replicas, sizes, samples)
+    line = json.dumps(found, allow_nan=False)
+    page = write_page(machine, replicas, sizes, samples)
+    (arguments.results / "growth.md").write_text(page)
+    (arguments.results / "growth.json").write_text(f"{line}\n")
+    draw(replicas, sizes, samples, arguments.results / "growth.png")
+    print(page)
+    print(line)
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    add_stage_arguments(parser)
+    parser.add_argument("--quick", action="store_true", help="short: does it work?")
+    parser.add_argument("--seconds", type=float, help="of each window of load")
+    parser.add_argument("--requests", type=int, help="served while memory is watched")
+    parser.add_argument("--concurrency", type=int, default=16, help="images in flight")
+    arguments = parser.parse_args()
+    arguments.seconds = arguments.seconds or (2.0 if arguments.quick else 8.0)
+    arguments.requests = arguments.requests or (200 if arguments.quick else 10_000)
+    return arguments
+
+
+class Growth:
+    """The service, started anew for each question."""
+
+    def __init__(self, stage: Stage, photos: Photos, concurrency: int, window_s: float) -> None:
+        self._stage = stage
+        self._photos = photos
+        self._concurrency = concurrency
+        self._window_s = window_s
+        self._singles = encode(SERVICE.form, photos, 1)
+
+    @contextmanager
+    def _service(self, **changes: Mapping[str, Any]) -> Iterator[tuple[Server, Target]]:
+        port = find_free_port()
+        launch = launch_service(port, self._stage, **changes)
+        log = self._stage.folder / "growth.log"
+        with running(launch, SERVICE.form, self._photos, port, log) as started:
+            yield started
+
+    def measure_replicas(self) -> list[ReplicaRate]:
+        rates = []
+        for classifiers, ingresses in REPLICAS:
+            tell(f"{classifiers} Classifier and {ingresses} Ingress replicas")
+            # A share of a core each, lest Ray find no room for them on a small machine.
+            share = {"ray_actor_options": {"num_cpus": CORES / 8}}
+            changes: dict[str, Mapping[str, Any]] = {
+                "Classifier": {"num_replicas": classifiers},
+                "Ingress": {"num_replicas": ingresses} | share,
+            }
+            with self._service(**changes) as (_, target):
+                self._load(target, self._singles, self._window_s / 4)
+                outcome = self._load(target, self._singles, self._window_s)
+            rates.append(ReplicaRate(classifiers, ingresses, outcome.images_per_s))
+        return rates
+
+    def measure_sizes(self) -> list[SizeRate]:
+        with self._service(args=ROOMY) as (_, target):
+            return [self._measure_size(target, *size) for size in SIZES]
+
+    def _measure_size(self, target: Target, image_format: str, width: int, height: int) -> SizeRate:
+        tell(f"{image_format} of {width}x{height}")
+        options = {"quality": 90} if image_format == "JPEG" else {}
+        picture = make_mosaic(self._photos.files, width, height)
+        file = encode_picture(picture, image_format, **options)
+        payloads = [SERVICE.form.encode([(0, file)])]
+        self._load(target, payloads, self._window_s / 4, SIZES_IN_FLIGHT)
+        outcome = self._load(target, payloads, self._window_s, SIZES_IN_FLIGHT)
+        return SizeRate(
+            image_format,
+            width * height / 1e6,
+            len(file),
+            outcome.images_per_s,
+            percentile(outcome.latencies_ms, 50),
+        )
+
+    def measure_memory(self, requests: int) -> list[Sample]:
+        """Ten samples and more while so many requests are served."""
+        tell(f"memory over {requests} requests")
+        samples: list[Sample] = []
+        served = 0
+        with self._service() as (server, target):
+            while served < requests:
+                outcome = self._load(target, self._singles, self._window_s / 4)
+                served += len(outcome.latencies_ms)
+                usage = server.usage()
+                resident = {role: used.resident_bytes for role, used in usage.items()}
+                samples.append(Sample(served, resident))
+        return samples
+
+    def _load(
+        self,
+        target: Target,
+        payloads: Sequence[Payload],
+        duration_s: float,
+        concurrency: int | None = None,
+    ) -> Outcome:
+        in_flight = concurrency or self._concurrency
+        return asyncio.run(closed_loop(target, payloads, in_flight, duration_s))
+
+
+def growth_percent(samples: Sequence[Sample]) -> dict[str, float]:
+    """By role, how much more is resident at the end than once the service had settled."""
+    last = samples[-1]
+    settled = next(each for each in samples if each.requests >= SETTLED_AFTER * last.requests)
+    return {
+        role: 100 * (last.resident_bytes[role] / resident_bytes - 1)
+        for role, resident_bytes in settled.resident_bytes.items()
+        if role in last.resident_bytes
+    }
+
+
+def as_json(
+    machine: Mapping[str, str],
+    replicas: Sequence[ReplicaRate],
+    sizes: Sequence[SizeRate],
+    samples: Sequence[Sample],
+) -> dict[str, Any]:
+    """`memory.growth_percent` is of the replica that grew most."""
+    by_role = growth_percent(samples)
+    return {
+        "machine": dict(machine),
+        "replicas": [asdict(each) for each in replicas],
+        "sizes": [asdict(each) for each in sizes],
+        "memory": {
+            "requests": samples[-1].requests,
+            "growth_percent": max(by_role.get(role, 0.0) for role in ("ingress", "classifier")),
+            "growth_percent_by_process": by_role,
+            "samples": [asdict(sample) for sample in samples],
+        },
+    }
+
+
+def write_page(
+    machine: Mapping[str, str],
+    replicas: Sequence[ReplicaRate],
+    sizes: Sequence[SizeRate],
+    samples: Sequence[Sample],
+) -> str:
+    """The page in `benchmarks/results`, whole."""
+    parts = [
+        "# Cost as the work grows",
+        "Made by `make bench-growth`, on the machine described at the end.",
+        "## Replicas",
+        write_table(
+            ("Classifier replicas", "Ingress replicas", "images/s"),
+            [
+                (str(each.classifiers), str(each.ingresses), f"{each.images_per_s:.1f}")
+                for each in replicas
+            ],
+        ),
+        "## Image size",
+        write_table(
+            (
+                "format",
+                "megapixels",
+                "file, MB",
+                "images/s",
+                f"p50, ms, {SIZES_IN_FLIGHT} in flight",
+            ),
+            [_size_row(each) for each in sizes],
+        ),
+        f"## Memory over {samples[-1].requests} requests",
+        write_table(("process", "settled, MB", "at the end, MB", "growth"), _memory_rows(samples)),
+        "![Growth](growth.png)",
+        write_table(("what", "value"), list(machine.items())),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _size_row(size: SizeRate) -> tuple[str, ...]:
+    return (
+        size.image_format,
+        f"{size.megapixels:.1f}",
+        f"{size.file_bytes / MIB:.2f}",
+        f"{size.images_per_s:.1f}",
+        f"{size.p50_ms:.0f}",
+    )
+
+
+def _memory_rows(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
+    last = samples[-1].resident_bytes
+    return [
+        (
+            role,
+            f"{last[role] / (1 + percent / 100) / MIB:.0f}",
+            f"{last[role] / MIB:.0f}",
+            f"{percent:+.1f} %",
+        )
+        for role, percent in growth_percent(samples).items()
+    ]
+
+
+def draw(
+    replicas: Sequence[ReplicaRate],
+    sizes: Sequence[SizeRate],
+    samples: Sequence[Sample],
+    path: Path,
+) -> None:
+    formats = dict.fromkeys(each.image_format for each in sizes)
+    roles = ("ingress", "classifier", "proxy")
+    plot_growth(
+        {f"{each.classifiers} + {each.ingresses}": each.images_per_s for each in replicas},
+        {
+            name: [
+                (each.megapixels, each.images_per_s) for each in sizes if each.image_format == name
+            ]
+            for name in formats
+        },
+        {
+            role: [
+                (sample.requests, sample.resident_bytes[role] / MIB)
+                for sample in samples
+                if role in sample.resident_bytes
+            ]
+            for role in roles
+        },
+        path,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except StartFailed as error:
+        sys.exit(f"the benchmark cannot go on: {error}")

@@ -1,0 +1,66 @@
+"""The pictures every contender is given, and the checkpoint every contender serves."""
+
+import io
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from deployments.classes import load_classes
+from tests.pictures import encode, list_photos, make_picture
+from tests.reference import classify, load_reference, make_checkpoint
+
+NUM_PHOTOS = 32
+
+
+@dataclass(frozen=True)
+class Photos:
+    """files: encoded images. class_ids: fp32 torch's answers for them, the right ones."""
+
+    files: tuple[bytes, ...]
+    class_ids: tuple[str, ...]
+    source: str
+
+
+def read_files() -> tuple[list[bytes], str]:
+    """Real photographs where there are some, else generated pictures; and which they are."""
+    paths = list_photos()[:NUM_PHOTOS]
+    if paths:
+        return [path.read_bytes() for path in paths], f"{len(paths)} photographs"
+    pictures = [make_picture(seed, 500, 375) for seed in range(NUM_PHOTOS)]
+    files = [encode(picture, "JPEG", quality=90) for picture in pictures]
+    return files, f"{len(files)} generated JPEGs of 500x375"
+
+
+def write_checkpoint(files: Sequence[bytes], path: Path) -> None:
+    """A DenseNet-121 that gives each of the pictures a class of its own."""
+    make_checkpoint([_open(file) for file in files], path)
+
+
+def answer_rightly(files: Sequence[bytes], source: str, checkpoint: Path) -> Photos:
+    """Classify by torchvision's transforms and fp32 eager torch, as nobody disputes."""
+    probabilities = classify(load_reference(checkpoint), [_open(file) for file in files])
+    classes = load_classes()
+    best = probabilities.argmax(dim=1).tolist()
+    return Photos(tuple(files), tuple(classes[number][0] for number in best), source)
+
+
+def make_mosaic(files: Sequence[bytes], width: int, height: int) -> Image.Image:
+    """A picture of any size with a photograph's detail: a smooth one would decode faster."""
+    mosaic = Image.new("RGB", (width, height))
+    tiles = itertools.cycle(_open(file).convert("RGB") for file in files)
+    y = 0
+    while y < height:
+        x = row_height = 0
+        while x < width:
+            tile = next(tiles)
+            mosaic.paste(tile, (x, y))
+            x, row_height = x + tile.width, max(row_height, tile.height)
+        y += row_height
+    return mosaic
+
+
+def _open(file: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(file))

@@ -1,0 +1,135 @@
+"""A contender's processes: started together, looked at, and all ended.
+
+A server's processes are found by a variable in their environment, which children inherit:
+some servers (Ray's, Triton's) do not keep theirs in one process group.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from benchmarks.records import Usage
+
+ROOT = Path(__file__).parents[1]
+STOPPED_WITHIN_S = 60.0
+AT_REST_WITHIN_S = 60.0
+AT_REST_CORES = 0.25
+"""What a server with nothing to do may use; Ray's own processes use some."""
+_MARK = "BENCHMARK_CONTENDER"
+
+
+class StartFailed(Exception):
+    """A contender did not come up; says what it printed last."""
+
+
+def find_free_port() -> int:
+    """A port that is free, with a free one above it (a server may want two)."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+class Server:
+    """A contender that has been started."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._mark = f"{os.getpid()}-{time.monotonic_ns()}"
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment, _MARK: self._mark},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Raises StartFailed when it has ended."""
+        if self._process.poll() is not None:
+            raise self.failure(f"it ended with status {self._process.returncode}")
+
+    def failure(self, what: str) -> StartFailed:
+        lines = self._log.read_text(errors="replace").replace(str(ROOT), ".").splitlines()
+        return StartFailed("\n".join([what, *lines[-15:]]))
+
+    def processes(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(_MARK) == self._mark:
+                    yield process
+            except psutil.Error:
+                continue  # it has ended, or it is not ours
+
+    def usage(self) -> dict[str, Usage]:
+        """What each role uses; `rest` is what no role was known for."""
+        total: dict[str, Usage] = {}
+        for process in self.processes():
+            try:
+                role, usage = _role(process.cmdline()), _usage(process)
+            except psutil.Error:
+                continue
+            total[role] = total[role] + usage if role in total else usage
+        return total
+
+    def wait_until_at_rest(self) -> None:
+        """Some servers answer when their first worker is up, and go on loading others."""
+        give_up = time.monotonic() + AT_REST_WITHIN_S
+        before_s = self._cpu_s()
+        while time.monotonic() < give_up:
+            time.sleep(1)
+            now_s = self._cpu_s()
+            if now_s - before_s < AT_REST_CORES:
+                return
+            before_s = now_s
+
+    def _cpu_s(self) -> float:
+        return sum(usage.cpu_s for usage in self.usage().values())
+
+    def stop(self) -> None:
+        """Ask it to end, and end what is left."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOPPED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        give_up = time.monotonic() + STOPPED_WITHIN_S
+        while time.monotonic() < give_up and (left := list(self.processes())):
+            for process in left:
+                _kill(process)
+            time.sleep(0.1)
+
+
+def _role(command: Sequence[str]) -> str:
+    line = " ".join(command)
+    if "ServeReplica" in line:
+        return "ingress" if "Ingress" in line else "classifier"
+    if "ProxyActor" in line or "haproxy" in line:
+        return "proxy"
+    return "rest"
+
+
+def _usage(process: psutil.Process) -> Usage:
+    times = process.cpu_times()
+    memory = process.memory_full_info()
+    return Usage(times.user + times.system, memory.rss, memory.pss)
+
+
+def _kill(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by itself in between
+        process.kill()

@@ -1,0 +1,59 @@
+"""What is the same for every contender: photos, weights, precision."""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.machine import has_bf16
+from benchmarks.photos import Photos, answer_rightly, read_files, write_checkpoint
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """folder: a temporary one, for configurations and logs."""
+
+    checkpoint: Path
+    precision: str
+    peer_engine: str
+    folder: Path
+
+
+def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", type=Path, help="a checkpoint; else one is made for this")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="of all but Flask as it was")
+    parser.add_argument(
+        "--peer-engine",
+        choices=["torch", "openvino"],
+        default="torch",
+        help="torch, as the peers' documentation does it, or the engine the service uses",
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
+
+
+def set_stage(arguments: argparse.Namespace, folder: Path) -> tuple[Photos, Stage]:
+    """The photos with their right answers, and what is the same for every contender."""
+    files, source = read_files()
+    checkpoint = arguments.weights
+    if checkpoint is None:
+        tell("making a checkpoint that tells the photos apart")
+        checkpoint = folder / "densenet121.pth"
+        write_checkpoint(files, checkpoint)
+    photos = answer_rightly(files, source, checkpoint)
+    precision = arguments.precision or ("bf16" if has_bf16() else "fp32")
+    return photos, Stage(checkpoint.resolve(), precision, arguments.peer_engine, folder)
+
+
+def describe_setting(stage: Stage, photos: Photos) -> dict[str, str]:
+    return {
+        "precision": stage.precision,
+        "peers' engine": stage.peer_engine,
+        "photos": photos.source,
+    }
+
+
+def tell(message: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
