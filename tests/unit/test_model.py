@@ -67,9 +67,7 @@ def test_every_engine_answers_as_torchvision_does(
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_normalised_images_are_not_rounded_to_pixels(
-    checkpoint: Path, engine: Engine
-) -> None:
+def test_normalised_images_are_not_rounded_to_pixels(checkpoint: Path, engine: Engine) -> None:
     model = load_model(weights_at(checkpoint), "cpu", engine, "fp32")
     expected = classify(load_reference(checkpoint), PICTURES).numpy()
     assert np.abs(model.predict(preprocess(PICTURES).numpy()) - expected).max() < 1e-4
