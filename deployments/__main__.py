@@ -163,7 +163,10 @@ def start_ray(config: Config) -> str:
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
-    context = ray.init(address=address, namespace="serve", log_to_driver=True)
+    try:
+        context = ray.init(address=address, namespace="serve", log_to_driver=True)
+    except ConnectionError as error:
+        raise StartError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
     return str(context.dashboard_url)
 
 
@@ -214,10 +217,14 @@ def _cause(name: str, application: ApplicationStatusOverview) -> str:
 
 
 def stop_everything(config: Config) -> None:
-    """Let requests in flight finish, then end every process that was started."""
+    """Let requests in flight finish, then end every process that was started.
+
+    In a Ray that was joined, what others run there is left alone.
+    """
     for application in config.schema.applications:
         serve.delete(application.name)
-    serve.shutdown()  # type: ignore[no-untyped-call]
+    if "RAY_ADDRESS" not in os.environ:
+        serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
 
 

@@ -8,7 +8,7 @@ import logging
 import time
 from typing import Any
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 
@@ -68,7 +68,8 @@ class RemoteClassifier:
         asked = time.monotonic()
         try:
             version: str = await _within(ANSWER_WITHIN_S, self._handle.version.remote())
-        except (ServiceError, RayActorError):
+        except (ServiceError, RayError) as error:
+            logger.debug("no classifier answers: %s", error)
             # A classification answered meanwhile is as good a sign.
             self._lost = (self._last_answer or 0.0) < asked
         else:
