@@ -22,6 +22,7 @@ from deployments.errors import (
     Unavailable,
     UndecodableImage,
 )
+from deployments.messages import Images
 from deployments.pipeline import ClassifierPort, Pipeline, Result, until
 from deployments.schemas import rank
 from deployments.settings import Limits
@@ -147,6 +148,7 @@ class InferenceModel:
 
     async def _classify(self, tensor: Tensor, deadline: float, timings: Timings) -> list[Result]:
         if not isinstance(tensor.values, list):
+            _check_finite(tensor.values)
             return await self._pipeline.classify(tensor.values, deadline, timings)
         uploads = [
             Upload.of(str(index), data, self.limits) for index, data in enumerate(tensor.values)
@@ -178,6 +180,13 @@ def _check_outputs(requested: Sequence[RequestedOutput]) -> None:
             raise MalformedRequest(f"'classification' is for {PROBABILITIES.name!r}")
     if len(set(names)) < len(names):
         raise MalformedRequest("an output is asked for twice")
+
+
+def _check_finite(values: Images) -> None:
+    """An engine may make numbers out of what is none, so the output alone does not tell."""
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise UndecodableImage(f"image {finite.argmin()}: its values are not all finite numbers")
 
 
 def _stack(results: Sequence[Result]) -> NDArray[np.float32]:

@@ -323,7 +323,7 @@ def test_values_that_are_no_numbers_are_refused(triton: Triton) -> None:
     values = np.full((1, 3, 224, 224), np.nan, np.float32)
     status, message = triton.refusal(lambda: triton.infer("input", values))
     assert status == ("INVALID_ARGUMENT" if triton.over_grpc else "422")
-    assert "no finite probabilities" in message
+    assert "image 0: its values are not all finite numbers" in message
 
 
 def test_an_output_that_does_not_exist_is_refused(
