@@ -79,7 +79,7 @@ def test_untrained_weights_are_the_same_every_time(engine: Engine) -> None:
     images = pixels()[:1]
     untrained = Weights("untrained", version="untrained")
     first, second = (load_model(untrained, "cpu", engine).predict(images) for _ in range(2))
-    assert (first == second).all()
+    assert np.abs(first - second).max() < 1e-6
 
 
 def test_todays_key_names_are_read_too(checkpoint: Path, tmp_path: Path) -> None:
