@@ -139,10 +139,8 @@ def test_a_configuration_that_is_not_there_ends_the_launcher() -> None:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        ({"weights": "/nowhere.pth"}, "there is no file '/nowhere.pth'"),
         ({"weights": str(ROOT / "README.md")}, "is not a readable PyTorch checkpoint"),
         ({"weights": "imagenet", "weights_url": "http://127.0.0.1:9/w"}, "'weights: auto'"),
-        ({"device": "cuda"}, "the cluster has no GPU"),
     ],
 )
 def test_a_deployment_that_fails_ends_the_launcher_with_the_cause(

@@ -49,16 +49,13 @@ def weights_at(path: Path) -> Weights:
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES)
-@pytest.mark.parametrize("batch_size", [1, 4])
 def test_every_engine_answers_as_torchvision_does(
-    checkpoint: Path, engine: Engine, precision: Precision, batch_size: int
+    checkpoint: Path, engine: Engine, precision: Precision
 ) -> None:
     model = load_model(weights_at(checkpoint), "cpu", engine, precision)
     expected = classify(load_reference(checkpoint), PICTURES).numpy()
     images = pixels()
-    rows = np.concatenate(
-        [model.predict(images[i : i + batch_size]) for i in range(0, 6, batch_size)]
-    )
+    rows = np.concatenate([model.predict(images[:1]), model.predict(images[1:])])
     assert rows.shape == (6, 1000)
     assert rows.dtype == np.float32
     assert np.allclose(rows.sum(axis=1), 1, atol=1e-2)
