@@ -43,15 +43,15 @@ def edit(config: Path, **http_options: object) -> Path:
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 def test_a_stop_finishes_what_is_in_flight_and_leaves_nothing(tmp_path: Path, how: str) -> None:
     answers: list[requests.Response] = []
+    files = [("file", (str(i), encode(make_picture(i), "JPEG"))) for i in range(32)]
 
     def ask() -> None:
-        files = [("file", (str(i), encode(make_picture(i), "JPEG"))) for i in range(32)]
         answers.append(requests.post(f"{service.url}/predict", files=files, timeout=60))
 
     with running(write_config(tmp_path, find_free_port())) as service:
         asking = threading.Thread(target=ask)
         asking.start()
-        time.sleep(0.6)  # the upload is in, and its 32 images take longer than this
+        time.sleep(0.7)  # the upload is in, and its 32 images may take longer than this
         if how == "Ctrl-C":
             os.killpg(service.process.pid, signal.SIGINT)
             assert service.wait() == 0
