@@ -14,7 +14,7 @@ serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG)
 
 test: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

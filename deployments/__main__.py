@@ -11,11 +11,15 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 import pydantic
 import ray
 import requests
@@ -29,10 +33,14 @@ from ray.serve.schema import (
 )
 
 from deployments import proxy
-from deployments.errors import StartError
+from deployments.errors import RayLost, StartError
 from deployments.settings import Settings
 
 POLL_PERIOD_S = 0.25
+STOP_MARGIN_S = 10.0
+"""What Ray may take to stop the replicas, over the time in which they drain."""
+EXIT_WITHIN_S = 5.0
+"""How long Ray's processes may take to end when they are told to, before they are killed."""
 
 
 def main() -> int:
@@ -43,6 +51,9 @@ def main() -> int:
         launch(config, stop)
     except StartError as error:
         print(f"densenet-serve cannot start: {error}", file=sys.stderr)
+        return 1
+    except RayLost as error:
+        print(f"densenet-serve cannot go on: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -72,6 +83,13 @@ class Config:
     @property
     def serves_grpc(self) -> bool:
         return bool(self.schema.grpc_options.grpc_servicer_functions)
+
+    @property
+    def drain_s(self) -> float:
+        """The longest that any replica may work on what is in flight when it is stopped."""
+        deployments = [each for app in self.schema.applications for each in app.deployments]
+        drains = [each.graceful_shutdown_timeout_s for each in deployments]
+        return max((drain for drain in drains if isinstance(drain, (int, float))), default=20.0)
 
     @property
     def max_message_bytes(self) -> int:
@@ -113,12 +131,31 @@ class StopSignal:
     def wait(self, timeout_s: float) -> bool:
         return self._event.wait(timeout_s)
 
+    @contextmanager
+    def interrupting(self, timeout_s: float) -> Iterator[None]:
+        """Break off what is inside when another signal comes, and after `timeout_s`.
+
+        Raises KeyboardInterrupt, the only exception that Ray lets out of a wait of its own.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.catch()
+
 
 def launch(config: Config, stop: StopSignal) -> None:
-    """Bring the service up, keep it until `stop`, take it down. Raises StartError."""
+    """Bring the service up, keep it until `stop`, take it down.
+
+    Raises StartError where it cannot come up, RayLost where Ray ends under it.
+    """
     check_ports(config)
     print("Starting Ray ...", flush=True)
     dashboard = start_ray(config)
+    core = find_ray_core()
     stop.catch()
     try:
         print("Loading the model ...", flush=True)
@@ -126,10 +163,12 @@ def launch(config: Config, stop: StopSignal) -> None:
         if wait_until_ready(config, stop):
             announce(config, dashboard)
             while not stop.wait(POLL_PERIOD_S):
-                pass
+                check_ray(core)
         print("Stopping: requests in flight are finished first.", flush=True)
     finally:
-        stop_everything(config)
+        if all(map(is_alive, core)):
+            drain(config, stop)
+        end_ray()
 
 
 def check_ports(config: Config) -> None:
@@ -168,6 +207,22 @@ def start_ray(config: Config) -> str:
     except ConnectionError as error:
         raise StartError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
     return str(context.dashboard_url)
+
+
+def find_ray_core() -> list[psutil.Process]:
+    """The processes of a Ray of our own that nothing works without; none where it was joined."""
+    children = psutil.Process().children()
+    return [child for child in children if child.name() in ("gcs_server", "raylet")]
+
+
+def check_ray(core: list[psutil.Process]) -> None:
+    """Raises RayLost."""
+    if not all(map(is_alive, core)):
+        raise RayLost("a process that Ray cannot do without has ended; see its logs")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def deploy(config: Config, dashboard: str) -> None:
@@ -216,16 +271,26 @@ def _cause(name: str, application: ApplicationStatusOverview) -> str:
     return "\n".join([f"application {name!r} failed to deploy.", *filter(None, messages)])
 
 
-def stop_everything(config: Config) -> None:
-    """Let requests in flight finish, then end every process that was started.
+def drain(config: Config, stop: StopSignal) -> None:
+    """Let requests in flight finish, unless that takes longer than it may or is cut short."""
+    names = {application.name for application in config.schema.applications}
+    try:
+        with stop.interrupting(config.drain_s + STOP_MARGIN_S):
+            for name in names:
+                serve.delete(name, _blocking=False)
+            while names & serve.status().applications.keys():
+                time.sleep(POLL_PERIOD_S)
+    except KeyboardInterrupt:
+        print("Stopping at once: what is still in flight is lost.", flush=True)
 
-    In a Ray that was joined, what others run there is left alone.
-    """
-    for application in config.schema.applications:
-        serve.delete(application.name)
-    if "RAY_ADDRESS" not in os.environ:
-        serve.shutdown()  # type: ignore[no-untyped-call]
+
+def end_ray() -> None:
+    """Leave Ray; one of our own ends, with every process of it, whatever state they are in."""
+    processes = psutil.Process().children(recursive=True)
     ray.shutdown()
+    _, left = psutil.wait_procs(processes, timeout=EXIT_WITHIN_S)
+    for process in left:
+        process.kill()
 
 
 if __name__ == "__main__":

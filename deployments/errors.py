@@ -104,3 +104,7 @@ class Internal(ServiceError):
 
 class StartError(Exception):
     """The service cannot start as configured; the message names the ways out."""
+
+
+class RayLost(Exception):
+    """Ray ended while the service ran on it."""

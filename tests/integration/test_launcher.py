@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 import yaml
@@ -63,7 +65,9 @@ def test_a_stop_finishes_what_is_in_flight_and_leaves_nothing(tmp_path: Path, ho
     assert_gone(service)
 
 
-def test_before_the_classifier_is_ready_requests_are_refused_at_once(tmp_path: Path) -> None:
+def test_before_it_is_ready_requests_are_refused_and_a_second_signal_ends_it_at_once(
+    tmp_path: Path,
+) -> None:
     service = start(write_config(tmp_path, find_free_port()))
     refused: list[requests.Response] = []
     while "Ready: " not in service.output:
@@ -84,7 +88,24 @@ def test_before_the_classifier_is_ready_requests_are_refused_at_once(tmp_path: P
     )
     assert "UNTRAINED" in service.output
     assert requests.get(service.dashboard, timeout=10).ok
-    assert service.stop() == 0
+    assert_a_second_signal_ends_it_at_once(service)
+
+
+def assert_a_second_signal_ends_it_at_once(service: Service) -> None:
+    files = [("file", (str(i), encode(make_picture(i), "JPEG"))) for i in range(32)]
+    with ThreadPoolExecutor(8) as senders:
+        asking = [
+            senders.submit(requests.post, f"{service.url}/predict", files=files, timeout=60)
+            for _ in range(8)  # more than can be answered in the time this takes
+        ]
+        time.sleep(1)
+        service.process.terminate()
+        while "Stopping: " not in service.output:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        service.stop()
+    assert "Stopping at once" in service.output
+    assert any(isinstance(each.exception(), requests.ConnectionError) for each in asking)
     assert_gone(service)
 
 
@@ -136,21 +157,25 @@ def test_a_configuration_that_is_not_there_ends_the_launcher() -> None:
     assert "nowhere.yaml" in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("args", "told"),
-    [
-        ({"weights": str(ROOT / "README.md")}, "is not a readable PyTorch checkpoint"),
-        ({"weights": "imagenet", "weights_url": "http://127.0.0.1:9/w"}, "'weights: auto'"),
-    ],
-)
-def test_a_deployment_that_fails_ends_the_launcher_with_the_cause(
-    tmp_path: Path, args: dict[str, object], told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    service = start(write_config(tmp_path, find_free_port(), **args))
+def test_a_deployment_that_fails_ends_the_launcher_with_the_cause(tmp_path: Path) -> None:
+    service = start(write_config(tmp_path, find_free_port(), weights=str(ROOT / "README.md")))
     assert service.wait() == 1
-    assert "densenet-serve cannot start" in service.output
-    assert told in service.output.split("densenet-serve cannot start")[1]
+    _, failed, cause = service.output.partition("densenet-serve cannot start")
+    assert failed
+    assert "is not a readable PyTorch checkpoint" in cause
+    assert_gone(service)
+
+
+def test_when_ray_dies_the_launcher_ends_with_the_cause(tmp_path: Path) -> None:
+    with running(write_config(tmp_path, find_free_port())) as service:
+        (raylet,) = (
+            child
+            for child in psutil.Process(service.process.pid).children()
+            if child.name() == "raylet"
+        )
+        raylet.kill()
+        assert service.wait() == 1
+    assert "a process that Ray cannot do without has ended" in service.output
     assert_gone(service)
 
 
