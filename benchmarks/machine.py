@@ -28,11 +28,6 @@ def describe_machine() -> dict[str, str]:
     }
 
 
-def has_bf16() -> bool:
-    """Whether the hardware computes in bf16; elsewhere it is emulated, and slow."""
-    return torch.cuda.is_available() or bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
-
-
 def _versions() -> Iterator[tuple[str, str]]:
     for name in PACKAGES:
         try:
