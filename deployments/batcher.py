@@ -10,7 +10,7 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,13 +61,21 @@ class Batcher:
         self._streams = streams
         self._predict = predict
         self._waiting: list[tuple[float, int, Job]] = []
+        self._expected: set[asyncio.Future[Outcome]] = set()  # that are not done yet
         self._ties = itertools.count()
         self._image_s = 0.0
         self._busy_streams = 0
         self._drains: set[asyncio.Task[None]] = set()  # the loop itself holds them weakly
 
-    def put(self, jobs: Iterable[Job]) -> None:
+    def expect(self, jobs: Iterable[Job]) -> None:
+        """Count jobs in the estimate that are yet to be put."""
+        for job in jobs:
+            self._expected.add(job.outcome)
+            job.outcome.add_done_callback(self._expected.discard)
+
+    def put(self, jobs: Sequence[Job]) -> None:
         """Queue jobs; each one's `outcome` tells when it is done."""
+        self.expect(jobs)
         for job in jobs:
             heapq.heappush(self._waiting, (self._turn(job), next(self._ties), job))
         for _ in range(min(self._streams - self._busy_streams, len(self._waiting))):
@@ -76,9 +84,12 @@ class Batcher:
             self._drains.add(drain)
             drain.add_done_callback(self._drains.discard)
 
-    def estimate_wait_s(self) -> float:
-        """How long an image that came now would wait for the model, seconds."""
-        return len(self._waiting) * self._image_s
+    def estimate_s(self, more: int) -> float:
+        """How long all that is expected and so many more images would take, seconds.
+
+        Jobs that were cancelled cost nothing and do not count.
+        """
+        return (len(self._expected) + more) * self._image_s
 
     def _turn(self, job: Job) -> float:
         """The k-th image of an upload counts as if it had come k images' time later.

@@ -90,6 +90,10 @@ class Overloaded(RetryLater):
     code = "overloaded"
 
 
+class QueueFull(Overloaded):
+    """Whoever comes now is refused, however much time the request has."""
+
+
 class Unavailable(RetryLater):
     code = "unavailable"
 
@@ -100,6 +104,10 @@ class DeadlineExceeded(ServiceError):
 
 class Internal(ServiceError):
     status, code = 500, "internal"
+
+
+class DeviceLost(Exception):
+    """The model's device can compute nothing more in this process."""
 
 
 class StartError(Exception):

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.envelope import choose_request_id, render_error
-from deployments.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+from deployments.errors import DeadlineExceeded, Internal, Overloaded, ServiceError, Unavailable
 
 CALLBACK = "deployments.proxy:middlewares"
 _RAY_PATHS = ("/-/healthz", "/-/routes")
@@ -98,9 +98,12 @@ class _Answer:
                 return DeadlineExceeded("the request's time is up")
             case http.HTTPStatus.NOT_FOUND:
                 return Unavailable("nothing is deployed here at the moment")
-            case http.HTTPStatus.SERVICE_UNAVAILABLE | http.HTTPStatus.TOO_MANY_REQUESTS:
+            case http.HTTPStatus.SERVICE_UNAVAILABLE:
                 return Unavailable("no ingress is available at the moment")
-            case None:
+            case http.HTTPStatus.TOO_MANY_REQUESTS:
+                return Overloaded("too many requests are waiting")  # `backpressure_config`
+            case None | http.HTTPStatus.INTERNAL_SERVER_ERROR:
+                # What the application itself cannot do, its envelope has answered.
                 return Unavailable("the ingress was lost while it worked on the request")
             case _:
                 return Internal("something went wrong on our side")

@@ -19,7 +19,7 @@ LAYERS = [
     {"conversion"},
     {"checkpoint"},
     {"weights"},
-    {"classes", "errors", "messages", "settings", "timings"},
+    {"classes", "errors", "messages", "metrics", "retries", "settings", "timings"},
 ]
 """From the top down: a module imports from the layers below its own, and not sideways."""
 

@@ -128,13 +128,13 @@ async def test_a_poisoned_image_fails_alone() -> None:
 
 async def test_the_estimated_wait_grows_with_what_waits() -> None:
     batcher = Batcher(StubModel(batch_s=0.02).predict, max_batch_size=1)
-    assert batcher.estimate_wait_s() == 0
+    assert batcher.estimate_s(0) == 0
     first = make_job(1)
     batcher.put([first])
     await first.outcome
     jobs = [make_job(value) for value in range(10)]
     batcher.put(jobs)
-    assert 0.15 < batcher.estimate_wait_s() < 1
+    assert 0.15 < batcher.estimate_s(0) < 1
     await asyncio.gather(*(job.outcome for job in jobs))
 
 
