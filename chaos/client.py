@@ -18,7 +18,6 @@ from benchmarks.load import Payload
 from deployments.classes import load_classes
 
 PATIENCE_S = 60.0
-"""A request that has no good answer by then is lost."""
 ATTEMPT_WITHIN_S = 40.0
 LONGEST_PAUSE_S = 2.0
 _CLASS_IDS = {each.class_id for each in load_classes()}
@@ -94,9 +93,13 @@ class Tally:
 
 
 class Client:
-    """Asks the service at `url`; `tally` grows while it does."""
+    """Asks the service at `url`; `tally` grows while it does.
 
-    def __init__(self, url: str) -> None:
+    A request that has no good answer after `patience_s` seconds is lost.
+    """
+
+    def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self.tally = Tally()
         self._url = f"{url}/predict"
         self._random = random.Random(1)  # noqa: S311
@@ -145,7 +148,7 @@ class Client:
             if failure:
                 result.failures.append(failure)
             result.done = time.monotonic()
-            if again_s is None or result.done + again_s > intended + PATIENCE_S:
+            if again_s is None or result.done + again_s > intended + self._patience_s:
                 return
             pause_s = min(again_s * 2 ** (len(result.failures) - 1), LONGEST_PAUSE_S)
             await asyncio.sleep(self._random.uniform(pause_s / 2, pause_s))

@@ -175,7 +175,7 @@ def serving(config: Path) -> Iterator[Service]:
         server = Server(launch, {"RAY_ADDRESS": cluster.address}, log)
         try:
             service = Service(cluster, config, mark)
-            _wait_until_ready(server, service.url)
+            wait_until_ready(server, service.url)
             service.wait_until_whole()
             yield service
         finally:
@@ -184,7 +184,8 @@ def serving(config: Path) -> Iterator[Service]:
         cluster.shutdown()
 
 
-def _wait_until_ready(server: Server, url: str) -> None:
+def wait_until_ready(server: Server, url: str) -> None:
+    """Raises StartFailed."""
     give_up = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up:
         server.check()

@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +12,12 @@ from ray import serve
 from deployments import metrics
 from deployments.batcher import Batcher, Job, Outcome
 from deployments.classes import load_classes
-from deployments.errors import DeviceLost, Internal, Overloaded, QueueFull
+from deployments.errors import Internal
 from deployments.messages import Classification, Images
 from deployments.model import Model, warm_up
 from deployments.settings import Tuning
+from deployments.threads import ModelThreads
 from deployments.weights import Weights
-
-STUCK_AFTER_S = 15.0
-"""A forward pass that takes longer than this is held to be stuck for ever.
-
-Half of a request's time: the other half is for Ray to replace the replica and for another
-one to answer.
-"""
 
 logger = logging.getLogger("ray.serve")
 
@@ -38,19 +30,15 @@ class Classifier:
         if weights.source == "untrained":
             logger.warning("serving UNTRAINED weights: %s", weights.reason)
         self.model_version = weights.version
-        self._model = load_model()
-        warm_up(self._model)
-        # Threads of its own: a model called inline would stop routing and health checks.
-        self._threads = ThreadPoolExecutor(self._model.streams, thread_name_prefix="model")
-        self._batch_starts: set[float] = set()
-        self._device_lost: DeviceLost | None = None
-        self._max_queue_s = Tuning().max_queue_s
-        self._batcher = Batcher(self._predict, Tuning().max_batch_size, self._model.streams)
+        model = load_model()
+        warm_up(model)
+        self._threads = ModelThreads(model)
+        self._batcher = Batcher(self._predict, Tuning().max_batch_size, model.streams)
 
     def reconfigure(self, user_config: dict[str, object]) -> None:
         """Take a new Tuning, live. Raises pydantic.ValidationError for a bad one."""
         tuning = Tuning.model_validate(user_config)
-        self._max_queue_s = tuning.max_queue_s
+        self._batcher.max_queue_s = tuning.max_queue_s
         self._batcher.max_batch_size = tuning.max_batch_size
         self._gather.set_max_batch_size(tuning.max_batch_size)  # type: ignore[attr-defined]
         self._gather.set_batch_wait_timeout_s(tuning.batch_wait_s)  # type: ignore[attr-defined]
@@ -65,7 +53,7 @@ class Classifier:
         Raises QueueFull or Overloaded at once, where they would wait for too long, and
         DeadlineExceeded when they did.
         """
-        self._admit(len(images), timeout_s)
+        self._batcher.admit(len(images), timeout_s)
         deadline = time.monotonic() + timeout_s
         jobs = [Job(image, deadline, position) for position, image in enumerate(images)]
         self._batcher.expect(jobs)
@@ -78,14 +66,6 @@ class Classifier:
                 job.outcome.cancel()
         return summarise(outcomes, self.model_version)
 
-    def _admit(self, images: int, timeout_s: float) -> None:
-        ahead_s = self._batcher.estimate_s(0)
-        if ahead_s > self._max_queue_s:
-            raise QueueFull("too many images are waiting", _whole_seconds(ahead_s))
-        done_s = self._batcher.estimate_s(images)
-        if done_s > timeout_s:
-            raise Overloaded("the images would not be done in time", _whole_seconds(done_s))
-
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=0)
     async def _gather(self, jobs: list[Job]) -> list[None]:
         """Let images of all requests wait for company (`batch_wait_s`), then queue them."""
@@ -94,31 +74,11 @@ class Classifier:
 
     async def _predict(self, images: Images) -> NDArray[np.float32]:
         metrics.batch_size.observe(len(images))
-        started = time.monotonic()
-        self._batch_starts.add(started)
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, self._model.predict, images)
-        except DeviceLost as error:
-            logger.exception("the device is lost; this replica waits to be replaced")
-            self._device_lost = error
-        finally:
-            self._batch_starts.discard(started)
-        # No split helps, and an answer now would draw all requests to the one replica that
-        # refuses quickest. Ray ends it within seconds; the ingress then asks another.
-        never: asyncio.Future[NDArray[np.float32]] = loop.create_future()
-        return await never
+        return await self._threads.predict(images)
 
     def check_health(self) -> None:
         """Called by Ray, which replaces the replica when this raises."""
-        if self._device_lost is not None:
-            raise self._device_lost
-        if time.monotonic() - min(self._batch_starts, default=math.inf) > STUCK_AFTER_S:
-            raise RuntimeError(f"the model has not answered for {STUCK_AFTER_S:g} s")
-
-
-def _whole_seconds(wait_s: float) -> int:
-    return max(math.ceil(wait_s), 1)
+        self._threads.check_health()
 
 
 def summarise(outcomes: Sequence[Outcome | BaseException], model_version: str) -> Classification:
