@@ -91,7 +91,13 @@ class Overloaded(RetryLater):
 
 
 class QueueFull(Overloaded):
-    """Whoever comes now is refused, however much time the request has."""
+    """Whoever comes now is refused, however much time the request has.
+
+    refuse_for_s: how long this may be taken for granted, to refuse others before their
+        requests cost anything: a fraction of what it takes to empty a queue.
+    """
+
+    refuse_for_s: ClassVar[float] = 0.1
 
 
 class Unavailable(RetryLater):

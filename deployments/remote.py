@@ -32,8 +32,6 @@ MEET_WITHIN_S = 2.0
 MAX_RETRIES = 3
 """Of one request: an image that kills whoever it is given to must not kill them all."""
 PAUSE_S = 0.05
-REFUSE_FOR_S = 0.1
-"""How long a queue that was found full is taken to be full: a fraction of what it takes."""
 
 LOST = (RayActorError, ObjectLostError)
 """What says that a replica died, with the request or with the answer in its hands."""
@@ -94,7 +92,7 @@ class RemoteClassifier:
             response = self._handle.classify.remote(images, remaining_s)
             answer: Classification = await _within(remaining_s, response)
         except QueueFull as refusal:
-            self._full = (time.monotonic() + REFUSE_FOR_S, refusal)
+            self._full = (time.monotonic() + refusal.refuse_for_s, refusal)
             raise
         self._note_answer(answer.model_version)
         return answer
