@@ -78,6 +78,7 @@ def parse_arguments() -> argparse.Namespace:
     names = [fault.name for fault in FAULTS]
     parser.add_argument("--models", nargs="+", choices=["stub", "real"], default=["stub", "real"])
     parser.add_argument("--faults", nargs="+", choices=names, default=names)
+    parser.add_argument("--images", type=int, help="for each fault, if not 100,000 and 2,000")
     parser.add_argument("--quick", action="store_true", help="short: does it work?")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
     return parser.parse_args()
@@ -87,7 +88,7 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
     """The pictures and the configuration of one mode."""
     port = find_free_port()
     if model == "stub":
-        images = 6_400 if arguments.quick else 100_000
+        images = arguments.images or (6_400 if arguments.quick else 100_000)
         mode = Mode("A stub for a model: 1 ms an image", paint(), 32, images, 5.0)
         return mode, write_config(folder, port, "chaos.stub:build_fast")
     tell("making a checkpoint that tells the photos apart")
@@ -95,7 +96,7 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
     checkpoint = folder / "densenet121.pth"
     write_checkpoint(files, checkpoint)
     photos = answer_rightly(files, source, checkpoint)
-    images = 200 if arguments.quick else 2_000
+    images = arguments.images or (200 if arguments.quick else 2_000)
     mode = Mode(f"DenseNet-121 in fp32, {source}", hang(photos), 4, images, 10.0)
     config = write_config(folder, port, "deployments.app:build_app", weights=str(checkpoint))
     return mode, config

@@ -102,7 +102,7 @@ class Client:
         self._patience_s = patience_s
         self.tally = Tally()
         self._url = f"{url}/predict"
-        self._random = random.Random(1)  # noqa: S311
+        self._random = random.Random(1)
 
     async def send(self, questions: Sequence[Question], arrivals_s: Sequence[float]) -> None:
         """Ask a question at each of the times, seconds from now, and wait for every answer."""

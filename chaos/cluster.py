@@ -55,7 +55,7 @@ def write_config(folder: Path, port: int, import_path: str, **args: Any) -> Path
 class Service:
     """The service on its cluster, for faults to be done to."""
 
-    def __init__(self, cluster: Cluster, config: Path, mark: str) -> None:
+    def __init__(self, cluster: Any, config: Path, mark: str) -> None:
         self.document: dict[str, Any] = yaml.safe_load(config.read_text())
         self.url = f"http://127.0.0.1:{self.document['http_options']['port']}"
         self._cluster = cluster
@@ -85,7 +85,8 @@ class Service:
 
     def count_retries(self) -> int:
         """What the service's own counter says, over all nodes that are there."""
-        ports = [node["MetricsExportPort"] for node in self._cluster.global_state.node_table()]
+        state: Any = self._cluster.global_state
+        ports = [node["MetricsExportPort"] for node in state.node_table()]
         return sum(_read_counter(port, "ray_densenet_retries_total") for port in ports)
 
     def deploy(self) -> None:
@@ -166,7 +167,7 @@ def serving(config: Path) -> Iterator[Service]:
     os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = proxy.CALLBACK
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {**NODE, "include_dashboard": True, "dashboard_port": find_free_port()}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):
             cluster.add_node(**NODE)

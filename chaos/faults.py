@@ -18,7 +18,7 @@ class Fault:
 
 def _kill_one(part: str) -> Callable[[Service], None]:
     def inject(service: Service) -> None:
-        doomed = random.choice(service.find(part))  # noqa: S311
+        doomed = random.choice(service.find(part))
         kill(doomed)
         service.wait_until_whole(gone=[doomed])
 

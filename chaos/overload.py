@@ -1,6 +1,6 @@
 """The service at ten times what it can do: `make overload`.
 
-One replica of each tier, around a stub of 50 ms an image, so that one machine can make the
+One replica of each tier, around a stub of 100 ms an image, so that one machine can make the
 load. Prints a Markdown page and a JSON line, and keeps both in `--results`.
 """
 
@@ -30,14 +30,14 @@ from chaos.questions import paint
 
 RESULTS = Path(__file__).parent / "results"
 P99_BOUND_MS = 1000.0
-CAPACITY = 20.0
+CAPACITY = 10.0
 """Requests of one image a second, by the stub's own time."""
 SWEEP = (0.5, 0.7, 0.8, 0.9, 1.0)
 TIMES = 10
 NORMAL = 1.5
 """Times the p99 at half of the capacity: so long an answer takes where all is normal again."""
 INTRODUCTION = f"""\
-Made by `make overload`: one replica of each tier around a stub of 50 ms an image, one image a
+Made by `make overload`: one replica of each tier around a stub of 100 ms an image, one image a
 request, {TIMES} times the knee in an open loop. Client and service share the machine."""
 
 
