@@ -165,6 +165,7 @@ def serving(config: Path) -> Iterator[Service]:
     os.environ[_MARK] = mark
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = proxy.CALLBACK
+    os.environ["RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"] = str(proxy.HEALTH_CHECK_PERIOD_S)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {**NODE, "include_dashboard": True, "dashboard_port": find_free_port()}
     cluster: Any = Cluster(initialize_head=True, head_node_args=head)

@@ -27,6 +27,9 @@ from deployments.errors import (
 )
 
 CALLBACK = "deployments.proxy:middlewares"
+HEALTH_CHECK_PERIOD_S = 1
+"""For RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S: a proxy that died fails three checks before Ray
+starts another, which at Ray's own ten seconds is half a minute without one."""
 _RAY_PATHS = ("/-/healthz", "/-/routes")
 _CONTROL_HEADERS = {
     b"x-request-timeout-seconds",
