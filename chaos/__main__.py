@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import sys
 import tempfile
 import time
@@ -63,6 +64,7 @@ def main() -> int:
             setting = f"{mode.images_a_request} images a request, {rate:.1f} requests/s offered."
             sections.append(write_section(mode.title, setting, records))
             found[model] = [as_json(record) for record in records]
+    machine["load average at end"] = f"{os.getloadavg()[0]:.1f}"
     publish(machine, sections, found, arguments.results)
     return int(any(record["lost"] or record["wrong"] for record in _records(found)))
 
@@ -117,7 +119,8 @@ def try_all(mode: Mode, config: Path, names: Sequence[str]) -> tuple[float, list
 def _try(mode: Mode, service: Service, fault: Fault, rate: float) -> Record:
     ask = mode.gallery.ask if fault.inject else mode.gallery.ask_poisoned
     count = math.ceil(mode.images_a_fault / mode.images_a_request)
-    bunches_s = poisson_arrivals(rate / BUNCH, 2 * count / rate, seed=1)
+    enough_s = (2 * count + 20 * BUNCH) / rate
+    bunches_s = poisson_arrivals(rate / BUNCH, enough_s, seed=1)
     arrivals_s = [at for at in bunches_s for _ in range(BUNCH)][:count]
     tell(f"{fault.what}: {count} requests in {arrivals_s[-1]:.0f} s")
     before = service.count_retries()

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import sys
 import tempfile
 import time
@@ -71,6 +72,7 @@ def main() -> int:
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as (server, url):
         found = Overload(server, url, arguments.seconds).measure()
+    machine["load average at end"] = f"{os.getloadavg()[0]:.1f}"
     publish(machine, found, arguments.results)
     return 0
 
