@@ -12,7 +12,7 @@ from ray import serve
 from deployments import metrics
 from deployments.batcher import Batcher, Job, Outcome
 from deployments.classes import load_classes
-from deployments.errors import Internal
+from deployments.errors import Internal, Overloaded
 from deployments.messages import Classification, Images
 from deployments.model import Model, warm_up
 from deployments.settings import Tuning
@@ -53,7 +53,11 @@ class Classifier:
         Raises QueueFull or Overloaded at once, where they would wait for too long, and
         DeadlineExceeded when they did.
         """
-        self._batcher.admit(len(images), timeout_s)
+        try:
+            self._batcher.admit(len(images), timeout_s)
+        except Overloaded:
+            metrics.refusals.inc(tags={"tier": "classifier"})
+            raise
         deadline = time.monotonic() + timeout_s
         jobs = [Job(image, deadline, position) for position, image in enumerate(images)]
         self._batcher.expect(jobs)
