@@ -2,13 +2,15 @@
 # make test:  install and run every test        make check: lint, types and format
 # make bench: measure the service beside its peers (ARGS=--quick for a short try)
 # make bench-growth: its cost as replicas, images and requests grow
+# make chaos: kill parts of the service while it serves (ARGS=--quick for a short try)
+# make overload: offer ten times what it can do
 
 CONFIG ?= serve_config.yaml
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 
-.PHONY: serve test check bench bench-growth clean
+.PHONY: serve test check bench bench-growth chaos overload clean
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG)
@@ -26,6 +28,12 @@ bench: $(VENV)/.bench
 
 bench-growth: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks.growth $(ARGS)
+
+chaos: $(VENV)/.bench
+	RAY_AUTH_MODE=token $(VENV)/bin/python -m chaos $(ARGS)
+
+overload: $(VENV)/.bench
+	$(VENV)/bin/python -m chaos.overload $(ARGS)
 
 clean:
 	rm -rf $(VENV) benchmarks/.venvs

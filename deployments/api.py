@@ -52,6 +52,7 @@ def create_api(classifier: ClassifierPort, limits: Limits) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await classifier.meet()
         watching = asyncio.create_task(classifier.watch())
         yield
         watching.cancel()
@@ -112,8 +113,7 @@ def _add_classification(api: FastAPI, classifier: ClassifierPort, limits: Limits
     ) -> dict[str, Result]:
         started = time.monotonic()
         timeout_s = min(limits.timeout_s, (deadline_ms or float("inf")) / 1000)
-        if not classifier.is_ready:
-            raise Unavailable("no classifier is ready")
+        classifier.admit()
         async with until(started + timeout_s):
             uploads = await read_uploads(request.headers, request.stream(), limits)
             timings.parse_ms = 1000 * (time.monotonic() - started)

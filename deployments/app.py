@@ -6,6 +6,8 @@ and not become a string.
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import ray
@@ -15,7 +17,9 @@ from deployments import weights
 from deployments.classifier import Classifier
 from deployments.errors import StartError
 from deployments.ingress import Ingress
+from deployments.model import Model, load_model
 from deployments.settings import Device, Settings
+from deployments.weights import Weights
 
 logger = logging.getLogger("ray.serve")
 
@@ -28,12 +32,18 @@ def build_app(args: Settings) -> Application:
     device = choose_device(args)
     chosen = weights.resolve(args.weights, args.weights_url)
     num_gpus = args.gpu_fraction if device == "cuda" else 0
+    load = partial(load_model, chosen, device, args.engine, args.precision)
+    return bind(args, chosen, load, num_gpus)
+
+
+def bind(
+    args: Settings, weights: Weights, load: Callable[[], Model], num_gpus: float
+) -> Application:
+    """The deployments around a model that each Classifier replica loads by itself."""
     classifier = _deployment(Classifier).options(
         ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus}
     )
-    return _deployment(Ingress).bind(
-        classifier.bind(chosen, device, args.engine, args.precision), args.limits, args.grpc_clients
-    )
+    return _deployment(Ingress).bind(classifier.bind(weights, load), args.limits, args.grpc_clients)
 
 
 def _deployment(decorated: type) -> Deployment:

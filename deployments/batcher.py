@@ -9,17 +9,23 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.errors import DeadlineExceeded, Internal
+from deployments.errors import DeadlineExceeded, Internal, Overloaded, QueueFull
 from deployments.messages import Images
 
 Predict = Callable[[Images], Awaitable[NDArray[np.float32]]]
+
+LEARN_FROM = 15
+"""Batches, from which the batcher knows what an image takes."""
 
 logger = logging.getLogger("ray.serve")
 
@@ -58,16 +64,38 @@ class Batcher:
 
     def __init__(self, predict: Predict, max_batch_size: int, streams: int = 1) -> None:
         self.max_batch_size = max_batch_size
+        self.max_queue_s = math.inf
         self._streams = streams
         self._predict = predict
         self._waiting: list[tuple[float, int, Job]] = []
+        self._expected: set[asyncio.Future[Outcome]] = set()  # that are not done yet
         self._ties = itertools.count()
+        self._image_times_s: deque[float] = deque(maxlen=LEARN_FROM)
         self._image_s = 0.0
         self._busy_streams = 0
         self._drains: set[asyncio.Task[None]] = set()  # the loop itself holds them weakly
 
-    def put(self, jobs: Iterable[Job]) -> None:
+    def admit(self, images: int, timeout_s: float) -> None:
+        """All of a request or none of it: raises QueueFull, or Overloaded where it would be late.
+
+        Jobs that were cancelled cost nothing and do not count.
+        """
+        ahead_s = len(self._expected) * self._image_s
+        done_s = ahead_s + images * self._image_s
+        if ahead_s > self.max_queue_s:
+            raise QueueFull("too many images are waiting", _whole_seconds(ahead_s))
+        if done_s > timeout_s:
+            raise Overloaded("the images would not be done in time", _whole_seconds(done_s))
+
+    def expect(self, jobs: Iterable[Job]) -> None:
+        """Count jobs as waiting that are yet to be put."""
+        for job in jobs:
+            self._expected.add(job.outcome)
+            job.outcome.add_done_callback(self._expected.discard)
+
+    def put(self, jobs: Sequence[Job]) -> None:
         """Queue jobs; each one's `outcome` tells when it is done."""
+        self.expect(jobs)
         for job in jobs:
             heapq.heappush(self._waiting, (self._turn(job), next(self._ties), job))
         for _ in range(min(self._streams - self._busy_streams, len(self._waiting))):
@@ -75,10 +103,6 @@ class Batcher:
             drain = asyncio.create_task(self._drain())
             self._drains.add(drain)
             drain.add_done_callback(self._drains.discard)
-
-    def estimate_wait_s(self) -> float:
-        """How long an image that came now would wait for the model, seconds."""
-        return len(self._waiting) * self._image_s
 
     def _turn(self, job: Job) -> float:
         """The k-th image of an upload counts as if it had come k images' time later.
@@ -134,8 +158,13 @@ class Batcher:
         await self._run(batch[middle:])
 
     def _learn(self, image_s: float) -> None:
-        weight = 0.2 if self._image_s else 1.0
-        self._image_s += weight * (image_s - self._image_s)
+        """The median of what the last batches took: one that was held up is no slow model."""
+        self._image_times_s.append(image_s)
+        self._image_s = median(self._image_times_s)
+
+
+def _whole_seconds(wait_s: float) -> int:
+    return max(math.ceil(wait_s), 1)
 
 
 def _settle(job: Job, outcome: Outcome | Internal) -> None:

@@ -2,26 +2,22 @@
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from ray import serve
-from ray.util.metrics import Histogram
 
+from deployments import metrics
 from deployments.batcher import Batcher, Job, Outcome
 from deployments.classes import load_classes
 from deployments.errors import Internal, Overloaded
 from deployments.messages import Classification, Images
-from deployments.model import load_model, warm_up
-from deployments.settings import Device, Engine, Precision, Tuning
+from deployments.model import Model, warm_up
+from deployments.settings import Tuning
+from deployments.threads import ModelThreads
 from deployments.weights import Weights
-
-STUCK_AFTER_S = 60.0
-"""A forward pass that takes longer than this is held to be stuck for ever."""
 
 logger = logging.getLogger("ray.serve")
 
@@ -30,27 +26,19 @@ logger = logging.getLogger("ray.serve")
 class Classifier:
     """One model on a share of a GPU, or on the CPU."""
 
-    def __init__(
-        self, weights: Weights, device: Device, engine: Engine, precision: Precision
-    ) -> None:
+    def __init__(self, weights: Weights, load_model: Callable[[], Model]) -> None:
         if weights.source == "untrained":
             logger.warning("serving UNTRAINED weights: %s", weights.reason)
         self.model_version = weights.version
-        self._model = load_model(weights, device, engine, precision)
-        warm_up(self._model)
-        # Threads of its own: a model called inline would stop routing and health checks.
-        self._threads = ThreadPoolExecutor(self._model.streams, thread_name_prefix="model")
-        self._batch_starts: set[float] = set()
-        self._batcher = Batcher(self._predict, Tuning().max_batch_size, self._model.streams)
-        self._batch_size = Histogram(
-            "densenet_batch_size",
-            description="Images in each batch put before the model.",
-            boundaries=[1, 2, 4, 8, 16, 32, 64, 128],
-        )
+        model = load_model()
+        warm_up(model)
+        self._threads = ModelThreads(model)
+        self._batcher = Batcher(self._predict, Tuning().max_batch_size, model.streams)
 
     def reconfigure(self, user_config: dict[str, object]) -> None:
         """Take a new Tuning, live. Raises pydantic.ValidationError for a bad one."""
         tuning = Tuning.model_validate(user_config)
+        self._batcher.max_queue_s = tuning.max_queue_s
         self._batcher.max_batch_size = tuning.max_batch_size
         self._gather.set_max_batch_size(tuning.max_batch_size)  # type: ignore[attr-defined]
         self._gather.set_batch_wait_timeout_s(tuning.batch_wait_s)  # type: ignore[attr-defined]
@@ -60,18 +48,26 @@ class Classifier:
         return self.model_version
 
     async def classify(self, images: Images, timeout_s: float) -> Classification:
-        """Classify n images within `timeout_s` seconds.
+        """Classify n images within `timeout_s` seconds: all of them, or none is begun.
 
-        Raises Overloaded at once when they would wait for longer, DeadlineExceeded when
-        they did.
+        Raises QueueFull or Overloaded at once, where they would wait for too long, and
+        DeadlineExceeded when they did.
         """
-        wait_s = self._batcher.estimate_wait_s()
-        if wait_s > timeout_s:
-            raise Overloaded("too many images are waiting", retry_after_s=round(wait_s) or 1)
+        try:
+            self._batcher.admit(len(images), timeout_s)
+        except Overloaded:
+            metrics.refusals.inc(tags={"tier": "classifier"})
+            raise
         deadline = time.monotonic() + timeout_s
         jobs = [Job(image, deadline, position) for position, image in enumerate(images)]
-        await asyncio.gather(*(self._gather(job) for job in jobs))
-        outcomes = await asyncio.gather(*(job.outcome for job in jobs), return_exceptions=True)
+        self._batcher.expect(jobs)
+        try:
+            await asyncio.gather(*(self._gather(job) for job in jobs))
+            outcomes = await asyncio.gather(*(job.outcome for job in jobs), return_exceptions=True)
+        finally:
+            # Where the caller has gone or one image's time was up, the others cost nothing.
+            for job in jobs:
+                job.outcome.cancel()
         return summarise(outcomes, self.model_version)
 
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=0)
@@ -81,19 +77,12 @@ class Classifier:
         return [None] * len(jobs)
 
     async def _predict(self, images: Images) -> NDArray[np.float32]:
-        self._batch_size.observe(len(images))
-        started = time.monotonic()
-        self._batch_starts.add(started)
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, self._model.predict, images)
-        finally:
-            self._batch_starts.discard(started)
+        metrics.batch_size.observe(len(images))
+        return await self._threads.predict(images)
 
     def check_health(self) -> None:
         """Called by Ray, which replaces the replica when this raises."""
-        if time.monotonic() - min(self._batch_starts, default=math.inf) > STUCK_AFTER_S:
-            raise RuntimeError(f"the model has not answered for {STUCK_AFTER_S:g} s")
+        self._threads.check_health()
 
 
 def summarise(outcomes: Sequence[Outcome | BaseException], model_version: str) -> Classification:

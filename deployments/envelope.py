@@ -10,9 +10,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.errors import Internal, RetryLater, ServiceError
+from deployments.errors import Internal, QueueFull, RetryLater, ServiceError
 from deployments.schemas import describe_error, describe_v2_error
 
+REFUSE_FOR = "X-Refuse-For-S"
+"""Tells `deployments.proxy` to refuse by itself for so long; it goes no further."""
 _PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 _V2_PATH = re.compile(r"/v2(/|$)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -34,6 +36,8 @@ def render_error(
     response = JSONResponse(body, error.status, headers)
     if isinstance(error, RetryLater):
         response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, QueueFull):
+        response.headers[REFUSE_FOR] = str(error.refuse_for_s)
     return response
 
 

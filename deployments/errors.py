@@ -90,6 +90,16 @@ class Overloaded(RetryLater):
     code = "overloaded"
 
 
+class QueueFull(Overloaded):
+    """Whoever comes now is refused, however much time the request has.
+
+    refuse_for_s: how long this may be taken for granted, to refuse others before their
+        requests cost anything: a fraction of what it takes to empty a queue.
+    """
+
+    refuse_for_s: ClassVar[float] = 0.1
+
+
 class Unavailable(RetryLater):
     code = "unavailable"
 
@@ -100,6 +110,10 @@ class DeadlineExceeded(ServiceError):
 
 class Internal(ServiceError):
     status, code = 500, "internal"
+
+
+class DeviceLost(Exception):
+    """The model's device can compute nothing more in this process."""
 
 
 class StartError(Exception):

@@ -24,7 +24,8 @@ class Model(Protocol):
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).
 
-        Returns float32 softmax probabilities (n, 1000).
+        Returns float32 softmax probabilities (n, 1000). Raises DeviceLost where no later
+        call can succeed; what else it raises is held to be some image's fault.
         """
 
 

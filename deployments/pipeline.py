@@ -37,8 +37,14 @@ class ClassifierPort(Protocol):
     def is_ready(self) -> bool:
         """Whether a warmed-up Classifier answers."""
 
+    def admit(self) -> None:
+        """Raises Unavailable or Overloaded, where a request would be refused later anyway."""
+
     async def classify(self, images: Images, timeout_s: float) -> Classification:
         """Raises Unavailable, Overloaded or DeadlineExceeded."""
+
+    async def meet(self) -> None:
+        """Wait for a first answer, though not for long."""
 
     async def watch(self) -> None:
         """Keep `is_ready` and `model_version` true until cancelled."""

@@ -61,8 +61,10 @@ class Tuning(_Strict):
 
     `max_batch_size` is in images. `batch_wait_s` is how long an image may wait for
     company before it is put before the model; images that come while the model is busy
-    join the next batch whatever this says.
+    join the next batch whatever this says. `max_queue_s` is how long what waits before the
+    model of one replica may take; while it would take longer, requests are refused.
     """
 
     max_batch_size: PositiveInt = 8
     batch_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.0
+    max_queue_s: Annotated[float, Field(gt=0)] = 4.0

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from deployments.checkpoint import build_network
+from deployments.errors import DeviceLost
 from deployments.messages import IMAGENET_MEAN, IMAGENET_STD, Images
 from deployments.settings import Device, Precision
 from deployments.weights import Weights
@@ -35,8 +36,17 @@ class TorchModel:
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).
 
-        Returns float32 softmax probabilities (n, 1000).
+        Returns float32 softmax probabilities (n, 1000). Raises DeviceLost after an error that
+        CUDA does not recover from.
         """
+        try:
+            return self._predict(images)
+        except RuntimeError as error:
+            if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
+                raise DeviceLost("the GPU reported an error it does not recover from") from error
+            raise
+
+    def _predict(self, images: Images) -> NDArray[np.float32]:
         tensor = torch.from_numpy(images).to(self._device)
         normalised = self._normalise(tensor) if tensor.dtype == torch.uint8 else tensor
         inputs = normalised.to(self._dtype, memory_format=torch.channels_last)

@@ -73,6 +73,10 @@ class InferenceModel:
         if not self.is_ready:
             raise Unavailable("no classifier is ready")
 
+    def admit(self) -> None:
+        """Raises Unavailable or Overloaded, where a request would be refused later anyway."""
+        self._classifier.admit()
+
     def describe(self) -> dict[str, Any]:
         """The model's metadata."""
         return {
@@ -140,7 +144,7 @@ class InferenceModel:
         _check_outputs(wanted)
         if len(inputs) != 1:
             raise MalformedRequest(f"send exactly one of the inputs {_list_names(INPUTS)}")
-        self.require_ready()
+        self.admit()
         async with until(deadline):
             results = await self._classify(inputs[0], deadline, timings)
         probabilities = _stack(results)

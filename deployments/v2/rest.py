@@ -137,7 +137,7 @@ def _add_infer(router: APIRouter, model: InferenceModel) -> None:
     @router.post("/infer")
     async def infer(request: Request, deadline_ms: DeadlineMs = None) -> Response:
         started, timings = time.monotonic(), Timings()
-        model.require_ready()
+        model.admit()
         timeout_s = min(model.limits.timeout_s, (deadline_ms or float("inf")) / 1000)
         async with until(started + timeout_s):
             body = await _read_body(request, model.limits)

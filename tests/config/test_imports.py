@@ -13,13 +13,13 @@ LAYERS = [
     {"ingress", "classifier", "proxy"},
     {"api", "remote"},
     {"v2"},
-    {"envelope", "page", "pipeline"},
+    {"envelope", "page", "pipeline", "threads"},
     {"batcher", "imaging", "model", "schemas", "uploads"},
     {"openvino_model", "torch_model"},
     {"conversion"},
     {"checkpoint"},
     {"weights"},
-    {"classes", "errors", "messages", "settings", "timings"},
+    {"classes", "errors", "messages", "metrics", "retries", "settings", "timings"},
 ]
 """From the top down: a module imports from the layers below its own, and not sideways."""
 
@@ -70,7 +70,17 @@ def test_neither_the_ingress_nor_building_the_application_imports_torch() -> Non
 
 
 def test_what_stands_under_the_deployments_imports_no_ray() -> None:
-    modules = ["api", "envelope", "pipeline", "batcher", "imaging", "model", "uploads", "weights"]
+    modules = [
+        "api",
+        "envelope",
+        "pipeline",
+        "batcher",
+        "imaging",
+        "model",
+        "threads",
+        "uploads",
+        "weights",
+    ]
     modules += ["v2.inference", "v2.protocol", "v2.rest"]
     names = ", ".join(f"deployments.{module}" for module in modules)
     code = f"import sys, {names}; sys.exit('ray' in sys.modules)"

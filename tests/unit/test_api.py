@@ -40,6 +40,13 @@ class FakeClassifier:
         rows = np.eye(1000, dtype=np.float32)[: len(images)]
         return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
 
+    def admit(self) -> None:
+        if not self.is_ready:
+            raise Unavailable("no classifier is ready")
+
+    async def meet(self) -> None:
+        """It is there."""
+
     async def watch(self) -> None:
         """Nothing changes."""
 

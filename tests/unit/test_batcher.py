@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.batcher import Batcher, Job, Outcome
-from deployments.errors import DeadlineExceeded, Internal
+from deployments.errors import DeadlineExceeded, Internal, Overloaded, QueueFull
 from deployments.messages import Images
 
 pytestmark = pytest.mark.anyio
@@ -126,18 +126,6 @@ async def test_a_poisoned_image_fails_alone() -> None:
     assert all(isinstance(outcome, Outcome) for outcome in others)
 
 
-async def test_the_estimated_wait_grows_with_what_waits() -> None:
-    batcher = Batcher(StubModel(batch_s=0.02).predict, max_batch_size=1)
-    assert batcher.estimate_wait_s() == 0
-    first = make_job(1)
-    batcher.put([first])
-    await first.outcome
-    jobs = [make_job(value) for value in range(10)]
-    batcher.put(jobs)
-    assert 0.15 < batcher.estimate_wait_s() < 1
-    await asyncio.gather(*(job.outcome for job in jobs))
-
-
 async def test_pixels_and_normalised_images_never_share_a_batch() -> None:
     seen: list[str] = []
 
@@ -153,3 +141,67 @@ async def test_pixels_and_normalised_images_never_share_a_batch() -> None:
     outcomes = await asyncio.gather(*(job.outcome for job in jobs))
     assert [float(outcome.probabilities[0]) for outcome in outcomes] == [2.5, 1, 2.5]
     assert seen == ["1 uint8", "2 float32"]
+
+
+async def make_busy(waiting: int, image_s: float = 0.05) -> tuple[Batcher, list[Job]]:
+    """A batcher that knows what an image takes, and has so many of them."""
+    batcher = Batcher(StubModel(batch_s=image_s).predict, max_batch_size=1)
+    first = make_job(1)
+    batcher.put([first])
+    await first.outcome
+    jobs = [make_job(value) for value in range(waiting)]
+    batcher.expect(jobs)
+    return batcher, jobs
+
+
+async def test_a_refusal_comes_at_once_and_says_longer_the_more_is_waiting() -> None:
+    told = []
+    for waiting in (10, 40, 80):
+        batcher, _ = await make_busy(waiting)
+        started = time.monotonic()
+        with pytest.raises(Overloaded) as refusal:
+            batcher.admit(1, timeout_s=0.1)
+        assert time.monotonic() - started < 0.01
+        told.append(refusal.value.retry_after_s)
+    assert told[0] >= 1
+    assert told[2] >= 4
+    assert told == sorted(set(told))
+
+
+async def test_all_of_a_request_is_admitted_or_none() -> None:
+    batcher, _ = await make_busy(10)
+    batcher.admit(1, timeout_s=2)
+    with pytest.raises(Overloaded):
+        batcher.admit(60, timeout_s=2)
+
+
+async def test_a_full_queue_refuses_even_those_who_have_time() -> None:
+    batcher, jobs = await make_busy(20)
+    batcher.max_queue_s = 0.5
+    with pytest.raises(QueueFull):
+        batcher.admit(1, timeout_s=60)
+    for job in jobs:
+        job.outcome.cancel()
+    await asyncio.sleep(0)
+    batcher.admit(1, timeout_s=60)
+
+
+async def test_an_empty_queue_takes_the_largest_request() -> None:
+    batcher, _ = await make_busy(0)
+    batcher.max_queue_s = 0.01
+    batcher.admit(32, timeout_s=30)
+
+
+async def test_one_batch_that_was_held_up_is_no_slow_model() -> None:
+    times_s = iter([0.005] * 10 + [0.5])
+
+    async def predict(images: Images) -> NDArray[np.float32]:
+        await asyncio.sleep(next(times_s))
+        return np.zeros((len(images), 1), np.float32)
+
+    batcher = Batcher(predict, max_batch_size=1)
+    for _ in range(11):
+        job = make_job(1)
+        batcher.put([job])
+        await job.outcome
+    batcher.admit(10, timeout_s=0.3)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deployments.api import create_api
-from deployments.errors import Overloaded
+from deployments.errors import Overloaded, Unavailable
 from deployments.messages import Classification, Images
 from deployments.settings import Limits
 from tests.pictures import encode, make_picture
@@ -49,6 +49,13 @@ class FakeClassifier:
             raise self._error
         rows = self._probability * np.eye(1000, dtype=np.float32)[: len(images)]
         return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
+
+    def admit(self) -> None:
+        if not self.is_ready:
+            raise Unavailable("no classifier is ready")
+
+    async def meet(self) -> None:
+        """It is there."""
 
     async def watch(self) -> None:
         """Nothing changes."""

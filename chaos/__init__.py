@@ -1,0 +1,1 @@
+"""The service under faults and overload: `make chaos`, `make overload`."""

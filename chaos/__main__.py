@@ -1,0 +1,180 @@
+"""The service under load while faults are done to it: `make chaos`.
+
+Prints a Markdown page and a JSON line, and keeps both in `--results`.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.latency import poisson_arrivals
+from benchmarks.machine import describe_machine
+from benchmarks.photos import answer_rightly, read_files, write_checkpoint
+from benchmarks.processes import find_free_port
+from benchmarks.report import write_table
+from benchmarks.stage import tell
+from chaos.client import Client, Question
+from chaos.cluster import Service, serving, write_config
+from chaos.faults import FAULTS, Fault
+from chaos.questions import Gallery, hang, paint
+from chaos.report import Record, Window, as_json, summarise, write_section
+
+RESULTS = Path(__file__).parent / "results"
+LOAD = 0.5
+"""Of the rate of a closed loop: what the service bears while a part of it is missing."""
+
+BUNCH = 8
+"""Requests that come together: some are under way, and some wait, whenever a fault strikes."""
+INTRODUCTION = f"""\
+Made by `make chaos`: an open loop of requests, in bunches of {BUNCH} at random times, while faults
+are done to the service, two replicas of each tier on three nodes of one machine. The client
+repeats what was not answered or was answered with 503; every class is checked."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What is asked of which application; `quiet_s` is between two injections."""
+
+    title: str
+    gallery: Gallery
+    images_a_request: int
+    images_a_fault: int
+    quiet_s: float
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    machine = describe_machine()
+    sections: list[str] = []
+    found: dict[str, object] = {"machine": machine}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for model in arguments.models:
+            mode, config = prepare(model, folder, arguments)
+            rate, records = try_all(mode, config, arguments.faults)
+            setting = f"{mode.images_a_request} images a request, {rate:.1f} requests/s offered."
+            sections.append(write_section(mode.title, setting, records))
+            found[model] = [as_json(record) for record in records]
+    machine["load average at end"] = f"{os.getloadavg()[0]:.1f}"
+    publish(machine, sections, found, arguments.results)
+    return int(any(record["lost"] or record["wrong"] for record in _records(found)))
+
+
+def _records(found: dict[str, object]) -> Iterator[dict[str, int]]:
+    for value in found.values():
+        if isinstance(value, list):
+            yield from value
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
+    names = [fault.name for fault in FAULTS]
+    parser.add_argument("--models", nargs="+", choices=["stub", "real"], default=["stub", "real"])
+    parser.add_argument("--faults", nargs="+", choices=names, default=names)
+    parser.add_argument("--images", type=int, help="for each fault, if not 100,000 and 2,000")
+    parser.add_argument("--quick", action="store_true", help="short: does it work?")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
+    return parser.parse_args()
+
+
+def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mode, Path]:
+    """The pictures and the configuration of one mode."""
+    port = find_free_port()
+    if model == "stub":
+        images = arguments.images or (6_400 if arguments.quick else 100_000)
+        mode = Mode("A stub for a model: 1 ms an image", paint(), 32, images, 5.0)
+        return mode, write_config(folder, port, "chaos.stub:build_fast")
+    tell("making a checkpoint that tells the photos apart")
+    files, source = read_files()
+    checkpoint = folder / "densenet121.pth"
+    write_checkpoint(files, checkpoint)
+    photos = answer_rightly(files, source, checkpoint)
+    images = arguments.images or (200 if arguments.quick else 2_000)
+    mode = Mode(f"DenseNet-121 in fp32, {source}", hang(photos), 4, images, 10.0)
+    config = write_config(folder, port, "deployments.app:build_app", weights=str(checkpoint))
+    return mode, config
+
+
+def try_all(mode: Mode, config: Path, names: Sequence[str]) -> tuple[float, list[Record]]:
+    """The rate offered, requests/s, and what came of each fault."""
+    tell(f"{mode.title}: starting three nodes")
+    with serving(config) as service:
+        client = Client(service.url)
+        questions = mode.gallery.ask(mode.images_a_request)
+        asyncio.run(client.measure_rate(questions, 4, 5))  # warm
+        rate = LOAD * asyncio.run(client.measure_rate(questions, 4, 10))
+        records = [_try(mode, service, fault, rate) for fault in FAULTS if fault.name in names]
+    return rate, records
+
+
+def _try(mode: Mode, service: Service, fault: Fault, rate: float) -> Record:
+    ask = mode.gallery.ask if fault.inject else mode.gallery.ask_poisoned
+    count = math.ceil(mode.images_a_fault / mode.images_a_request)
+    enough_s = (2 * count + 20 * BUNCH) / rate
+    bunches_s = poisson_arrivals(rate / BUNCH, enough_s, seed=1)
+    arrivals_s = [at for at in bunches_s for _ in range(BUNCH)][:count]
+    tell(f"{fault.what}: {count} requests in {arrivals_s[-1]:.0f} s")
+    before = service.count_retries()
+    client = Client(service.url)
+    questions = ask(mode.images_a_request)
+    windows = _strike(client, service, fault, questions, arrivals_s, mode.quiet_s)
+    record = summarise(fault, client.tally, windows, service.count_retries() - before)
+    tell(json.dumps(as_json(record)))
+    return record
+
+
+def _strike(
+    client: Client,
+    service: Service,
+    fault: Fault,
+    questions: Sequence[Question],
+    arrivals_s: Sequence[float],
+    quiet_s: float,
+) -> list[Window]:
+    """Do it again and again while the client asks; says from when to when it was not whole.
+
+    The client asks from a thread: Ray starts nodes in the main one only.
+    """
+    windows: list[Window] = []
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(lambda: asyncio.run(client.send(questions, arrivals_s)))
+        last = time.monotonic() + 0.9 * arrivals_s[-1]
+        while fault.inject:
+            time.sleep(quiet_s)
+            if (start := time.monotonic()) > last:
+                break
+            fault.inject(service)
+            windows.append((start, time.monotonic()))
+        asking.result()
+    return windows
+
+
+def publish(
+    machine: dict[str, str], sections: Sequence[str], found: dict[str, object], results: Path
+) -> None:
+    parts = [
+        "# Faults",
+        INTRODUCTION,
+        *sections,
+        "## Machine",
+        write_table(("what", "value"), list(machine.items())),
+    ]
+    page, line = "\n\n".join(parts) + "\n", json.dumps(found, allow_nan=False)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "faults.md").write_text(page)
+    (results / "faults.json").write_text(f"{line}\n")
+    print(page)
+    print(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""What is done to the service while it serves. Each returns when the service is whole again."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaos.cluster import Service, kill
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`inject` is None where the fault is in what is asked: every hundredth image."""
+
+    name: str
+    what: str
+    inject: Callable[[Service], None] | None
+
+
+def _kill_one(part: str) -> Callable[[Service], None]:
+    def inject(service: Service) -> None:
+        doomed = random.choice(service.find(part))
+        kill(doomed)
+        service.wait_until_whole(gone=[doomed])
+
+    return inject
+
+
+def _lose_node(service: Service) -> None:
+    gone = service.kill_node()
+    service.add_node()
+    service.wait_until_whole(gone)
+
+
+def _roll(service: Service) -> None:
+    """Redeploy everything: another limit makes another application."""
+    old = service.find("ingress") + service.find("classifier")
+    limits = service.document["applications"][0]["args"]["limits"]
+    limits["max_image_pixels"] -= 1
+    service.deploy()
+    service.wait_until_whole(gone=old)
+
+
+def _tune(service: Service) -> None:
+    (classifier,) = (
+        each
+        for each in service.document["applications"][0]["deployments"]
+        if each["name"] == "Classifier"
+    )
+    tuning = classifier["user_config"]
+    tuning["max_batch_size"] = 4 if tuning["max_batch_size"] == 8 else 8
+    service.deploy()
+    service.wait_until_whole()
+
+
+FAULTS = (
+    Fault("classifier", "`kill -9` of a Classifier replica", _kill_one("classifier")),
+    Fault("ingress", "`kill -9` of an Ingress replica", _kill_one("ingress")),
+    Fault("proxy", "`kill -9` of the HTTP proxy", _kill_one("proxy")),
+    Fault("controller", "`kill -9` of Serve's controller", _kill_one("controller")),
+    Fault("node", "a node of three lost with all on it", _lose_node),
+    Fault("update", "rolling redeploy of both tiers", _roll),
+    Fault("tuning", "live change of `max_batch_size`", _tune),
+    Fault("poison", "every hundredth image is poisoned", None),
+)

@@ -1,0 +1,14 @@
+"""The application around a stub of 20 ms an image: long enough to have many under way."""
+
+from functools import partial
+
+from ray.serve import Application
+
+from chaos.stub import StubModel
+from deployments.app import bind
+from deployments.settings import Settings
+from deployments.weights import Weights
+
+
+def build_app(args: Settings) -> Application:
+    return bind(args, Weights("file", "stub"), partial(StubModel, 0.02), num_gpus=0)

@@ -1,0 +1,102 @@
+"""Two Classifier replicas around a stub: one dies, clients go away."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from chaos.client import Client, Question
+from chaos.questions import paint
+from tests.service import Service, deploy
+
+
+@pytest.fixture(scope="module")
+def stubbed(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a second application in the same cluster."""
+    folder = tmp_path_factory.mktemp("stubbed")
+    document = yaml.safe_load(service.config.read_text())
+    (good,) = document["applications"]
+    ingress, classifier = good["deployments"]
+    stub = {
+        **good,
+        "name": "stubbed",
+        "route_prefix": "/stubbed",
+        "import_path": "tests.integration.stubbed:build_app",
+        "deployments": [
+            {**ingress, "ray_actor_options": {"num_cpus": 0}},
+            {**classifier, "num_replicas": 2},
+        ],
+    }
+    deploy(service, {**document, "applications": [good, stub]}, folder)
+    yield f"{service.url}/stubbed"
+    deploy(service, document, folder)
+
+
+def kill_classifier(service: Service) -> None:
+    replicas = [
+        pid
+        for pid in service.processes()
+        if b"ServeReplica:stubbed:Classifier" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    assert len(replicas) == 2
+    os.kill(replicas[0], signal.SIGKILL)
+
+
+def test_a_classifier_that_dies_costs_no_image_and_makes_none_wrong(
+    service: Service, stubbed: str
+) -> None:
+    client = Client(stubbed)
+    arrivals_s = [0.0] * 8 + [1.0, 1.2, 1.4, 1.6]
+    asking = threading.Thread(target=asyncio.run, args=[client.send(paint().ask(16), arrivals_s)])
+    asking.start()
+    time.sleep(0.7)
+    kill_classifier(service)
+    asking.join()
+    assert client.tally.images == 192
+    assert (client.tally.lost, client.tally.wrong) == (0, 0)
+    assert client.tally.lost_at_once == 0, client.tally.failures
+
+
+def post(
+    url: str, question: Question, timeout_s: float = 30, deadline_ms: int = 30_000
+) -> requests.Response:
+    headers = {**question.payload.headers, "X-Deadline-Ms": str(deadline_ms)}
+    body = question.payload.body
+    return requests.post(f"{url}/predict", body, headers=headers, timeout=timeout_s)
+
+
+def post_and_go(url: str, question: Question) -> None:
+    with pytest.raises(requests.Timeout):
+        post(url, question, timeout_s=1)
+
+
+def test_images_of_clients_that_have_gone_are_dropped(stubbed: str) -> None:
+    gallery = paint()
+    small, large = gallery.ask(8)[0], gallery.ask(32)[0]
+    for _ in range(4):
+        assert post(stubbed, small).ok  # both replicas learn what an image takes
+    going = [threading.Thread(target=post_and_go, args=[stubbed, large]) for _ in range(8)]
+    for each in going:
+        each.start()
+    # Their images take longer than such a request has; once they are dropped, it is served.
+    refused = poll_hurried(stubbed, small, until=503, within_s=0.9)
+    assert refused.json()["error"]["code"] == "overloaded"
+    assert int(refused.headers["Retry-After"]) >= 1
+    for each in going:
+        each.join()
+    poll_hurried(stubbed, small, until=200, within_s=0.5)
+
+
+def poll_hurried(url: str, question: Question, until: int, within_s: float) -> requests.Response:
+    give_up = time.monotonic() + within_s
+    while (response := post(url, question, deadline_ms=700)).status_code != until:
+        assert time.monotonic() < give_up, response.text
+        time.sleep(0.05)
+    return response
