@@ -6,12 +6,14 @@ and not become a string.
 
 import logging
 import time
+from pathlib import Path
 from typing import cast
 
 import ray
 from ray.serve import Application, Deployment
 
 from deployments import weights
+from deployments.access import read_keys
 from deployments.classifier import Classifier
 from deployments.errors import StartError
 from deployments.ingress import Ingress
@@ -25,6 +27,8 @@ def build_app(args: Settings) -> Application:
 
     Raises StartError where what the settings ask for cannot be had.
     """
+    if args.access_keys_file is not None:
+        read_keys(Path(args.access_keys_file))  # refused here, and not by every replica
     device = choose_device(args)
     chosen = weights.resolve(args.weights, args.weights_url)
     num_gpus = args.gpu_fraction if device == "cuda" else 0
@@ -32,7 +36,7 @@ def build_app(args: Settings) -> Application:
         ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus}
     )
     return _deployment(Ingress).bind(
-        classifier.bind(chosen, device, args.engine, args.precision), args.limits, args.grpc_clients
+        classifier.bind(chosen, device, args.engine, args.precision), args
     )
 
 

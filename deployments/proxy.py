@@ -3,17 +3,34 @@
 Ray takes it from RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, which the launcher sets. It
 gives requests a good X-Request-ID, takes Ray's control headers off them, and puts the few
 answers that Ray gives by itself into our form.
+
+Ray's proxy reads a body as fast as it comes, keeps it in memory until a replica is found,
+and hands it on without being asked. Here a body waits at the client until the application
+has let the request in and wants to read (`intake`), and what has come of all bodies is
+bounded.
 """
 
+import asyncio
 import http
 import logging
+import math
+import time
 
+import uvicorn.config
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.budget import Budget, Share
 from deployments.envelope import choose_request_id, render_error
-from deployments.errors import DeadlineExceeded, Internal, ServiceError, Unavailable
+from deployments.errors import (
+    DeadlineExceeded,
+    Internal,
+    Overloaded,
+    ServiceError,
+    Unavailable,
+)
+from deployments.intake import BODY_WANTED
 
 CALLBACK = "deployments.proxy:middlewares"
 _RAY_PATHS = ("/-/healthz", "/-/routes")
@@ -28,7 +45,8 @@ logger = logging.getLogger("ray.serve")
 
 
 def middlewares() -> list[Middleware]:
-    """What Ray asks for when its proxy starts."""
+    """What Ray asks for when its proxy starts, before it starts uvicorn."""
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = "deployments.connection:BoundedProtocol"
     return [Middleware(ProxyEnvelope)]
 
 
@@ -37,19 +55,22 @@ class ProxyEnvelope:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._budget = Budget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _RAY_PATHS:
             await self._app(scope, receive, send)
             return
         request_id = _clean_headers(scope)
-        answer = _Answer(send, request_id)
-        try:
-            await self._app(scope, receive, answer.send)
-        except Exception:
-            logger.exception("the proxy failed on request %s", request_id)
-        if (error := answer.missing()) is not None:
-            await render_error(error, scope["path"])(scope, receive, answer.send_ours)
+        with self._budget.share() as share:
+            body = _Body(scope, receive, share)
+            answer = _Answer(send, request_id, body)
+            try:
+                await self._app(scope, body.receive, answer.send)
+            except Exception:
+                logger.exception("the proxy failed on request %s", request_id)
+            if (error := answer.missing()) is not None:
+                await render_error(error, scope["path"])(scope, receive, answer.send_ours)
 
 
 def _clean_headers(scope: Scope) -> str:
@@ -63,17 +84,64 @@ def _clean_headers(scope: Scope) -> str:
     return request_id
 
 
+class _Body:
+    """A body on its way in: not read before it is wanted, nor beyond what is."""
+
+    def __init__(self, scope: Scope, receive: Receive, share: Share) -> None:
+        self.refusal: Overloaded | None = None
+        self._receive = receive
+        self._share = share
+        self._max_bytes = self._max_buffered_bytes = 0
+        self._timeout_s = math.inf
+        self._wanted = asyncio.Event()
+        self._started = time.monotonic()
+        headers = Headers(scope=scope)
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            scope["extensions"] = scope.get("extensions", {}) | {BODY_WANTED: {}}
+        else:
+            self._wanted.set()
+
+    def want(self, message: Message) -> None:
+        """The application asks for it, on its terms."""
+        self._max_bytes = message["max_bytes"]
+        self._max_buffered_bytes = message["max_buffered_bytes"]
+        self._timeout_s = message["timeout_s"]
+        self._wanted.set()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the application should have answered by now."""
+        return time.monotonic() - self._started > self._timeout_s
+
+    async def receive(self) -> Message:
+        await self._wanted.wait()
+        message = await self._receive()
+        if not message.get("body"):
+            return message
+        try:
+            self._share.take(len(message["body"]), self._max_buffered_bytes)
+        except Overloaded as error:
+            self.refusal = error
+            return {"type": "http.disconnect"}  # Ray then takes the request from the replica
+        if self._share.taken_bytes > self._max_bytes:
+            self._wanted.clear()  # the application sees it, too: this is its last chunk
+        return message
+
+
 class _Answer:
     """The application's answer goes through; one of Ray's own is held back."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, body: _Body) -> None:
         self._send = send
         self._request_id = request_id
+        self._body = body
         self._ray_status: int | None = None
         self._started = False
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == BODY_WANTED:
+            self._body.want(message)
+        elif message["type"] == "http.response.start":
             if "x-model-version" not in Headers(scope=message):
                 self._ray_status = message["status"]
                 return
@@ -93,6 +161,8 @@ class _Answer:
         """What to say where the application said nothing."""
         if self._started:
             return None
+        if self._body.refusal is not None:
+            return self._body.refusal
         match self._ray_status:
             case http.HTTPStatus.REQUEST_TIMEOUT:
                 return DeadlineExceeded("the request's time is up")
@@ -100,6 +170,8 @@ class _Answer:
                 return Unavailable("nothing is deployed here at the moment")
             case http.HTTPStatus.SERVICE_UNAVAILABLE | http.HTTPStatus.TOO_MANY_REQUESTS:
                 return Unavailable("no ingress is available at the moment")
+            case None if self._body.is_late:
+                return DeadlineExceeded("the request's time is up")
             case None:
                 return Unavailable("the ingress was lost while it worked on the request")
             case _:

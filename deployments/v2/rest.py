@@ -13,11 +13,12 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json, to_json
 from starlette.datastructures import Headers
 
-from deployments.errors import MalformedRequest, UnsupportedBody
+from deployments.budget import Budget, Share
+from deployments.errors import MalformedRequest, RequestTooLarge, UnsupportedBody
 from deployments.pipeline import until
 from deployments.settings import Limits
 from deployments.timings import Timings
-from deployments.uploads import Chunks, bounded
+from deployments.uploads import Chunks
 from deployments.v2 import protocol
 from deployments.v2.inference import (
     EXTENSIONS,
@@ -83,16 +84,17 @@ class InferRequest:
 def create_router(model: InferenceModel) -> APIRouter:
     """The routes under `/v2`; the protocol describes them, and not our `/openapi.json`."""
     router = APIRouter(prefix="/v2", include_in_schema=False)
-    _add_server(router, model)
+    inflated = Budget()
+    _add_server(router, model, inflated)
     of_model = APIRouter(dependencies=[Depends(_require_model)])
     _add_model(of_model, model)
-    _add_infer(of_model, model)
+    _add_infer(of_model, model, inflated)
     router.include_router(of_model, prefix="/models/{model}")
     router.include_router(of_model, prefix="/models/{model}/versions/{version}")
     return router
 
 
-def _add_server(router: APIRouter, model: InferenceModel) -> None:
+def _add_server(router: APIRouter, model: InferenceModel, inflated: Budget) -> None:
     @router.get("")
     async def metadata() -> dict[str, Any]:
         return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS}
@@ -109,7 +111,8 @@ def _add_server(router: APIRouter, model: InferenceModel) -> None:
     @router.post("/repository/index")
     async def index(request: Request) -> Response:
         async with until(time.monotonic() + model.limits.timeout_s):
-            body = await _read_body(request, model.limits)
+            with inflated.share() as share:
+                body = await _read_body(request, model.limits, share)
         asked = _validate(IndexBody, body or b"{}")
         return JSONResponse(model.list_repository(asked.ready))
 
@@ -133,44 +136,56 @@ def _add_model(router: APIRouter, model: InferenceModel) -> None:
         return model.describe_config()
 
 
-def _add_infer(router: APIRouter, model: InferenceModel) -> None:
+def _add_infer(router: APIRouter, model: InferenceModel, inflated: Budget) -> None:
     @router.post("/infer")
     async def infer(request: Request, deadline_ms: DeadlineMs = None) -> Response:
+        with inflated.share() as share:
+            return await answer(request, deadline_ms, share)
+
+    async def answer(request: Request, deadline_ms: int | None, share: Share) -> Response:
         started, timings = time.monotonic(), Timings()
         model.require_ready()
         timeout_s = min(model.limits.timeout_s, (deadline_ms or float("inf")) / 1000)
         async with until(started + timeout_s):
-            body = await _read_body(request, model.limits)
+            body = await _read_body(request, model.limits, share)
             asked = await translate(read_request, request.headers, body, model)
         timings.parse_ms = 1000 * (time.monotonic() - started)
         request.state.images = asked.inputs[0].shape[0] if asked.inputs else 0
         deadline = started + min(timeout_s, asked.timeout_s)
-        answer = await model.infer(asked.inputs, asked.outputs, deadline, timings)
-        response = render_answer(asked, answer, model.weights)
+        outputs = await model.infer(asked.inputs, asked.outputs, deadline, timings)
+        response = render_answer(asked, outputs, model.weights)
         response.headers.update(timings.headers())
         return response
 
 
-async def _read_body(request: Request, limits: Limits) -> bytes:
-    """The whole body, decompressed, within `max_request_bytes` before and after."""
-    chunks = bounded(request.headers, request.stream(), limits.max_request_bytes)
+async def _read_body(request: Request, limits: Limits, share: Share) -> bytes:
+    """The whole body, decompressed; `share` is what it holds beyond what was sent."""
+    chunks: Chunks = request.stream()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        plain = _decompressed(chunks, encoding, limits.max_request_bytes)
-        chunks = bounded(Headers(), plain, limits.max_request_bytes)
+        chunks = _decompressed(chunks, encoding, limits, share)
     return b"".join([chunk async for chunk in chunks])
 
 
-async def _decompressed(chunks: Chunks, encoding: str, max_bytes: int) -> Chunks:
-    """The content of a body in `gzip` or `deflate`, never more than a piece at a time."""
+async def _decompressed(chunks: Chunks, encoding: str, limits: Limits, share: Share) -> Chunks:
+    """The content of a body in `gzip` or `deflate`, never more than a piece at a time.
+
+    Raises RequestTooLarge where it is larger than a body that is sent as it is may be, and
+    Overloaded where those of all requests are together.
+    """
+    max_bytes = limits.max_request_bytes
     if encoding not in ("gzip", "deflate"):
         raise UnsupportedBody("the Content-Encoding can be gzip or deflate")
     # 32: a header of zlib (which HTTP calls deflate) or gzip, whichever it is.
     decompressor = zlib.decompressobj(32 + zlib.MAX_WBITS)
     try:
         async for chunk in chunks:
-            # One byte more than is allowed: enough for `bounded` to see that it is too much.
-            yield decompressor.decompress(chunk, max_bytes + 1)
+            # One byte more than is allowed is enough to see that it is too much.
+            plain = decompressor.decompress(chunk, max_bytes + 1)
+            if share.taken_bytes + len(plain) > max_bytes:
+                raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
+            share.take(len(plain), limits.max_buffered_bytes)
+            yield plain
     except zlib.error as error:
         raise MalformedRequest(f"the body is not {encoding}") from error
     if not decompressor.eof or decompressor.unused_data:

@@ -12,9 +12,10 @@ LAYERS = [
     {"app"},
     {"ingress", "classifier", "proxy"},
     {"api", "remote"},
-    {"v2"},
+    {"v2", "intake"},
     {"envelope", "page", "pipeline"},
-    {"batcher", "imaging", "model", "schemas", "uploads"},
+    {"access", "decoders"},
+    {"batcher", "budget", "connection", "imaging", "metrics", "model", "schemas", "uploads"},
     {"openvino_model", "torch_model"},
     {"conversion"},
     {"checkpoint"},
@@ -71,6 +72,7 @@ def test_neither_the_ingress_nor_building_the_application_imports_torch() -> Non
 
 def test_what_stands_under_the_deployments_imports_no_ray() -> None:
     modules = ["api", "envelope", "pipeline", "batcher", "imaging", "model", "uploads", "weights"]
+    modules += ["access", "decoders", "intake"]
     modules += ["v2.inference", "v2.protocol", "v2.rest"]
     names = ", ".join(f"deployments.{module}" for module in modules)
     code = f"import sys, {names}; sys.exit('ray' in sys.modules)"
