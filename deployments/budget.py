@@ -1,37 +1,71 @@
-"""How many bytes the requests of one process hold together."""
+"""How many bytes the requests of one process hold together, and who yields when too many."""
 
-from collections.abc import Iterator
+import ctypes
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from deployments.errors import Overloaded
+
+TRIM_AFTER_BYTES = 32 * 2**20
+"""After so many bytes, what was freed is given back to the system when nothing is held."""
+
+Yield = Callable[[Overloaded], None]
+"""Told that a request is given up for the sake of others."""
 
 
 class Budget:
     """The bytes held; of one thread."""
 
     def __init__(self) -> None:
-        self.held_bytes = 0
+        self._held_bytes = 0
+        self._untrimmed_bytes = 0
+        self._shares: set[Share] = set()
 
     @contextmanager
-    def share(self) -> Iterator["Share"]:
-        """What one request holds, given back when it ends."""
-        share = Share(self)
+    def share(self, give_up: Yield | None = None) -> Iterator["Share"]:
+        """What one request holds, given back when it ends, or when it is given up."""
+        share = Share(self, give_up)
+        self._shares.add(share)
         try:
             yield share
         finally:
-            self.held_bytes -= share.taken_bytes
+            self._shares.discard(share)
+            self._held_bytes -= share.taken_bytes
+            self._trim()
+
+    def take(self, share: "Share", num_bytes: int, max_bytes: int) -> None:
+        while self._held_bytes + num_bytes > max_bytes:
+            self._make_room(share)
+        self._held_bytes += num_bytes
+        self._untrimmed_bytes += num_bytes
+        share.taken_bytes += num_bytes
+
+    def _make_room(self, asking: "Share") -> None:
+        """The largest request yields: so a few huge ones do not shut out all the others."""
+        error = Overloaded("the requests under way are too large together")
+        largest = max(self._shares, key=lambda share: share.taken_bytes)
+        if largest is asking or largest.give_up is None or not largest.taken_bytes:
+            raise error
+        largest.give_up(error)
+        self._held_bytes -= largest.taken_bytes
+        largest.taken_bytes = 0
+
+    def _trim(self) -> None:
+        """glibc keeps what lies between pieces still in use: hundreds of MB after large bodies."""
+        if self._held_bytes == 0 and self._untrimmed_bytes > TRIM_AFTER_BYTES:
+            self._untrimmed_bytes = 0
+            if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+                malloc_trim(0)
 
 
 class Share:
     """The bytes that one request holds."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, give_up: Yield | None) -> None:
         self.taken_bytes = 0
+        self.give_up = give_up
         self._budget = budget
 
     def take(self, num_bytes: int, max_bytes: int) -> None:
         """Hold so many more. Raises Overloaded where all requests then hold too many."""
-        if self._budget.held_bytes + num_bytes > max_bytes:
-            raise Overloaded("the requests under way are too large together")
-        self._budget.held_bytes += num_bytes
-        self.taken_bytes += num_bytes
+        self._budget.take(self, num_bytes, max_bytes)

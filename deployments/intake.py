@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.access import AccessKeys, sent_key
+from deployments.budget import Budget, Share
 from deployments.envelope import render_error
 from deployments.errors import RequestTooLarge, ServiceError, Unauthorized
 from deployments.settings import Limits
@@ -33,6 +34,7 @@ class Intake:
         self._app = app
         self._limits = limits
         self._keys = keys
+        self._budget = Budget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -53,7 +55,10 @@ class Intake:
             challenge = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
             await render_error(error, scope["path"], challenge)(scope, receive, send)
         else:
-            await self._app(scope, _Body(scope, receive, send, self._limits).receive, send)
+            with self._budget.share() as share:
+                scope["state"]["share"] = share
+                body = _Body(scope, receive, send, self._limits, share)
+                await self._app(scope, body.receive, send)
 
 
 def _is_open(scope: Scope) -> bool:
@@ -76,15 +81,18 @@ def check_length(headers: Headers, max_bytes: int) -> None:
 class _Body:
     """A body on its way in: asked for when it is wanted, counted as it comes."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, limits: Limits, share: Share
+    ) -> None:
         self._receive = receive
         self._send = send
         self._limits = limits
+        self._share = share
         self._must_ask = BODY_WANTED in scope.get("extensions", {})
         self._received_bytes = 0
 
     async def receive(self) -> Message:
-        """The next message. Raises RequestTooLarge."""
+        """The next message. Raises RequestTooLarge, or Overloaded where all are together."""
         if self._must_ask:
             self._must_ask = False
             await self._send(
@@ -96,7 +104,9 @@ class _Body:
                 }
             )
         message = await self._receive()
-        self._received_bytes += len(message.get("body", b""))
+        num_bytes = len(message.get("body", b""))
+        self._share.take(num_bytes, self._limits.max_buffered_bytes)
+        self._received_bytes += num_bytes
         if self._received_bytes > self._limits.max_request_bytes:
             max_bytes = self._limits.max_request_bytes
             raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")

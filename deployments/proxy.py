@@ -62,8 +62,8 @@ class ProxyEnvelope:
             await self._app(scope, receive, send)
             return
         request_id = _clean_headers(scope)
-        with self._budget.share() as share:
-            body = _Body(scope, receive, share)
+        body = _Body(scope, receive)
+        with self._budget.share(body.give_up) as body.share:
             answer = _Answer(send, request_id, body)
             try:
                 await self._app(scope, body.receive, answer.send)
@@ -87,10 +87,14 @@ def _clean_headers(scope: Scope) -> str:
 class _Body:
     """A body on its way in: not read before it is wanted, nor beyond what is."""
 
-    def __init__(self, scope: Scope, receive: Receive, share: Share) -> None:
+    share: Share
+    """Of what the bodies of all requests may hold."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.refusal: Overloaded | None = None
         self._receive = receive
-        self._share = share
+        self._received_bytes = 0
+        self._reading: asyncio.Task[None] | None = None
         self._max_bytes = self._max_buffered_bytes = 0
         self._timeout_s = math.inf
         self._wanted = asyncio.Event()
@@ -113,17 +117,24 @@ class _Body:
         """Whether the application should have answered by now."""
         return time.monotonic() - self._started > self._timeout_s
 
+    def give_up(self, refusal: Overloaded) -> None:
+        """Stop reading; Ray then takes the request from its replica, as if the client had gone."""
+        self.refusal = refusal
+        if self._reading is not None:
+            self._reading.cancel()
+
     async def receive(self) -> Message:
+        self._reading = asyncio.current_task()
         await self._wanted.wait()
         message = await self._receive()
-        if not message.get("body"):
-            return message
+        num_bytes = len(message.get("body", b""))
         try:
-            self._share.take(len(message["body"]), self._max_buffered_bytes)
+            self.share.take(num_bytes, self._max_buffered_bytes)
         except Overloaded as error:
             self.refusal = error
-            return {"type": "http.disconnect"}  # Ray then takes the request from the replica
-        if self._share.taken_bytes > self._max_bytes:
+            return {"type": "http.disconnect"}
+        self._received_bytes += num_bytes
+        if self._received_bytes > self._max_bytes:
             self._wanted.clear()  # the application sees it, too: this is its last chunk
         return message
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json, to_json
 from starlette.datastructures import Headers
 
-from deployments.budget import Budget, Share
+from deployments.budget import Share
 from deployments.errors import MalformedRequest, RequestTooLarge, UnsupportedBody
 from deployments.pipeline import until
 from deployments.settings import Limits
@@ -84,17 +84,16 @@ class InferRequest:
 def create_router(model: InferenceModel) -> APIRouter:
     """The routes under `/v2`; the protocol describes them, and not our `/openapi.json`."""
     router = APIRouter(prefix="/v2", include_in_schema=False)
-    inflated = Budget()
-    _add_server(router, model, inflated)
+    _add_server(router, model)
     of_model = APIRouter(dependencies=[Depends(_require_model)])
     _add_model(of_model, model)
-    _add_infer(of_model, model, inflated)
+    _add_infer(of_model, model)
     router.include_router(of_model, prefix="/models/{model}")
     router.include_router(of_model, prefix="/models/{model}/versions/{version}")
     return router
 
 
-def _add_server(router: APIRouter, model: InferenceModel, inflated: Budget) -> None:
+def _add_server(router: APIRouter, model: InferenceModel) -> None:
     @router.get("")
     async def metadata() -> dict[str, Any]:
         return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS}
@@ -111,8 +110,7 @@ def _add_server(router: APIRouter, model: InferenceModel, inflated: Budget) -> N
     @router.post("/repository/index")
     async def index(request: Request) -> Response:
         async with until(time.monotonic() + model.limits.timeout_s):
-            with inflated.share() as share:
-                body = await _read_body(request, model.limits, share)
+            body = await _read_body(request, model.limits)
         asked = _validate(IndexBody, body or b"{}")
         return JSONResponse(model.list_repository(asked.ready))
 
@@ -136,34 +134,30 @@ def _add_model(router: APIRouter, model: InferenceModel) -> None:
         return model.describe_config()
 
 
-def _add_infer(router: APIRouter, model: InferenceModel, inflated: Budget) -> None:
+def _add_infer(router: APIRouter, model: InferenceModel) -> None:
     @router.post("/infer")
     async def infer(request: Request, deadline_ms: DeadlineMs = None) -> Response:
-        with inflated.share() as share:
-            return await answer(request, deadline_ms, share)
-
-    async def answer(request: Request, deadline_ms: int | None, share: Share) -> Response:
         started, timings = time.monotonic(), Timings()
         model.require_ready()
         timeout_s = min(model.limits.timeout_s, (deadline_ms or float("inf")) / 1000)
         async with until(started + timeout_s):
-            body = await _read_body(request, model.limits, share)
+            body = await _read_body(request, model.limits)
             asked = await translate(read_request, request.headers, body, model)
         timings.parse_ms = 1000 * (time.monotonic() - started)
         request.state.images = asked.inputs[0].shape[0] if asked.inputs else 0
         deadline = started + min(timeout_s, asked.timeout_s)
-        outputs = await model.infer(asked.inputs, asked.outputs, deadline, timings)
-        response = render_answer(asked, outputs, model.weights)
+        answer = await model.infer(asked.inputs, asked.outputs, deadline, timings)
+        response = render_answer(asked, answer, model.weights)
         response.headers.update(timings.headers())
         return response
 
 
-async def _read_body(request: Request, limits: Limits, share: Share) -> bytes:
-    """The whole body, decompressed; `share` is what it holds beyond what was sent."""
+async def _read_body(request: Request, limits: Limits) -> bytes:
+    """The whole body, decompressed, within `max_request_bytes` before and after."""
     chunks: Chunks = request.stream()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        chunks = _decompressed(chunks, encoding, limits, share)
+        chunks = _decompressed(chunks, encoding, limits, request.state.share)
     return b"".join([chunk async for chunk in chunks])
 
 
@@ -174,6 +168,7 @@ async def _decompressed(chunks: Chunks, encoding: str, limits: Limits, share: Sh
     Overloaded where those of all requests are together.
     """
     max_bytes = limits.max_request_bytes
+    plain_bytes = 0
     if encoding not in ("gzip", "deflate"):
         raise UnsupportedBody("the Content-Encoding can be gzip or deflate")
     # 32: a header of zlib (which HTTP calls deflate) or gzip, whichever it is.
@@ -182,7 +177,8 @@ async def _decompressed(chunks: Chunks, encoding: str, limits: Limits, share: Sh
         async for chunk in chunks:
             # One byte more than is allowed is enough to see that it is too much.
             plain = decompressor.decompress(chunk, max_bytes + 1)
-            if share.taken_bytes + len(plain) > max_bytes:
+            plain_bytes += len(plain)
+            if plain_bytes > max_bytes:
                 raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
             share.take(len(plain), limits.max_buffered_bytes)
             yield plain
