@@ -1,24 +1,25 @@
 """How many bytes the requests of one process hold together, and who yields when too many."""
 
+import asyncio
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from deployments.errors import Overloaded
 
-TRIM_AFTER_BYTES = 32 * 2**20
-"""After so many bytes, what was freed is given back to the system when nothing is held."""
+TRIM_PERIOD_S = 2.0
+"""How often at most what was freed is given back to the system."""
 
 Yield = Callable[[Overloaded], None]
 """Told that a request is given up for the sake of others."""
 
 
 class Budget:
-    """The bytes held; of one thread."""
+    """The bytes held; of one event loop."""
 
     def __init__(self) -> None:
         self._held_bytes = 0
-        self._untrimmed_bytes = 0
+        self._trimming: asyncio.TimerHandle | None = None
         self._shares: set[Share] = set()
 
     @contextmanager
@@ -31,13 +32,14 @@ class Budget:
         finally:
             self._shares.discard(share)
             self._held_bytes -= share.taken_bytes
-            self._trim()
+            if share.taken_bytes and self._trimming is None:
+                loop = asyncio.get_running_loop()
+                self._trimming = loop.call_later(TRIM_PERIOD_S, self._trim)
 
     def take(self, share: "Share", num_bytes: int, max_bytes: int) -> None:
         while self._held_bytes + num_bytes > max_bytes:
             self._make_room(share)
         self._held_bytes += num_bytes
-        self._untrimmed_bytes += num_bytes
         share.taken_bytes += num_bytes
 
     def _make_room(self, asking: "Share") -> None:
@@ -51,11 +53,11 @@ class Budget:
         largest.taken_bytes = 0
 
     def _trim(self) -> None:
-        """glibc keeps what lies between pieces still in use: hundreds of MB after large bodies."""
-        if self._held_bytes == 0 and self._untrimmed_bytes > TRIM_AFTER_BYTES:
-            self._untrimmed_bytes = 0
-            if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-                malloc_trim(0)
+        """glibc keeps what was freed between pieces still in use: after large requests hundreds
+        of megabytes, of which it gives none back by itself."""
+        self._trimming = None
+        if (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+            malloc_trim(0)
 
 
 class Share:

@@ -34,11 +34,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        super().data_received(data)
         if self._reads_head:
             self._head_bytes += len(data)
-        super().data_received(data)
-        if self._reads_head and self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response("The request's headers are too large.")
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("The request's headers are too large.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -52,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._stop_timer()
-        if self.cycle.response_complete:
+        if self.cycle is not None and self.cycle.response_complete:
             self._close_after(self.timeout_keep_alive)  # uvicorn's own timer does not run then
         super().on_message_complete()
 

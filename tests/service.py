@@ -93,6 +93,15 @@ class Service:
         deployments = details["applications"]["densenet"]["deployments"]
         return {replica["pid"] for replica in deployments[deployment]["replicas"]}
 
+    def front_pids(self) -> list[int]:
+        """The HTTP proxy and the Ingress replicas: what takes in what clients send."""
+        names = (b"ray::ProxyActor", b"ray::ServeReplica:densenet:Ingress")
+        return [pid for pid in self.processes() if _command_line(pid).startswith(names)]
+
+    def front_bytes(self) -> int:
+        """The memory of `front_pids` that is theirs alone; Ray's object store is not."""
+        return sum(_private_bytes(pid) for pid in self.front_pids())
+
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_WITHIN_S
         while "Ready: " not in self.output:
@@ -138,6 +147,18 @@ def _environment(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""  # it has ended, or it is not ours
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _private_bytes(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return 1024 * sum(map(int, re.findall(r"^Pss_Anon: +(\d+) kB", text, re.MULTILINE)))
 
 
 def deploy(
