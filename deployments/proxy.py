@@ -58,7 +58,10 @@ class ProxyEnvelope:
         self._budget = Budget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _RAY_PATHS:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # the application has none
+            return
+        if scope["path"] in _RAY_PATHS:
             await self._app(scope, receive, send)
             return
         request_id = _clean_headers(scope)

@@ -93,14 +93,12 @@ class Service:
         deployments = details["applications"]["densenet"]["deployments"]
         return {replica["pid"] for replica in deployments[deployment]["replicas"]}
 
-    def front_pids(self) -> list[int]:
-        """The HTTP proxy and the Ingress replicas: what takes in what clients send."""
+    def front_bytes(self) -> dict[int, int]:
+        """The HTTP proxy and the Ingress replicas, what takes in what clients send: by process
+        the memory that is its own. Ray's object store is not."""
         names = (b"ray::ProxyActor", b"ray::ServeReplica:densenet:Ingress")
-        return [pid for pid in self.processes() if _command_line(pid).startswith(names)]
-
-    def front_bytes(self) -> int:
-        """The memory of `front_pids` that is theirs alone; Ray's object store is not."""
-        return sum(_private_bytes(pid) for pid in self.front_pids())
+        pids = [pid for pid in self.processes() if _command_line(pid).startswith(names)]
+        return {pid: _private_bytes(pid) for pid in pids}
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_WITHIN_S
