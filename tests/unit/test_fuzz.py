@@ -4,7 +4,7 @@ import pytest
 
 from tests.fuzz import properties
 
-TRIES = 600
+TRIES = 300
 
 
 @pytest.mark.parametrize("name", properties(TRIES))

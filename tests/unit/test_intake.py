@@ -90,3 +90,8 @@ async def test_what_a_request_held_is_free_when_it_ends() -> None:
 def take_in_parts(share: Share) -> None:
     for _ in range(11):
         share.take(10, 100)
+
+
+async def test_one_request_must_fit_into_what_all_may_hold() -> None:
+    with pytest.raises(ValueError, match="max_buffered_bytes is less than max_request_bytes"):
+        Limits(max_request_bytes=2, max_buffered_bytes=1)
