@@ -130,7 +130,8 @@ class _Body:
         self._reading = asyncio.current_task()
         await self._wanted.wait()
         message = await self._receive()
-        num_bytes = len(message.get("body", b""))
+        if (num_bytes := len(message.get("body", b""))) == 0:
+            return message
         try:
             self.share.take(num_bytes, self._max_buffered_bytes)
         except Overloaded as error:

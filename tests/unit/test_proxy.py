@@ -42,8 +42,8 @@ class Client:
         return start["status"], json.loads(body["body"])["error"]["code"]
 
 
-async def run(proxy: ProxyEnvelope, client: Client) -> None:
-    headers = [(b"transfer-encoding", b"chunked")]
+async def run(proxy: ProxyEnvelope, client: Client, has_body: bool = True) -> None:
+    headers = [(b"transfer-encoding", b"chunked")] if has_body else []
     scope: Scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
     await proxy(scope, client.receive, client.send)
 
@@ -56,10 +56,9 @@ class Ray:
         self.received: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert BODY_WANTED in scope["extensions"]
         reading = asyncio.create_task(self._read(receive))
         await asyncio.sleep(0.01)
-        if self.terms is not None:
+        if self.terms is not None and BODY_WANTED in scope.get("extensions", {}):
             await send(self.terms)
         await asyncio.wait([reading], timeout=0.2)
         reading.cancel()
@@ -91,6 +90,17 @@ async def test_the_largest_of_too_many_bytes_is_refused_and_the_others_go_on() -
     assert large.told == (503, "overloaded")
     assert small.sent == 2
     assert small.told == (503, "unavailable")  # this Ray answers nobody
+
+
+async def test_a_request_without_a_body_takes_nothing_from_those_with_one() -> None:
+    upload, probe = Client(b"x" * 90), Client(b"")
+    proxy = ProxyEnvelope(Ray(TERMS))
+    uploading = asyncio.create_task(run(proxy, upload))
+    await asyncio.sleep(0.1)  # it holds its bytes for longer than that
+    assert upload.sent == 1
+    await run(proxy, probe, has_body=False)
+    await uploading
+    assert upload.told == (503, "unavailable")  # this Ray answers nobody, and none was refused
 
 
 async def test_no_answer_after_the_deadline_is_that() -> None:
