@@ -1,5 +1,6 @@
 # make serve: install into .venv and serve on localhost:5000 (CONFIG=... for another YAML)
 # make test:  install and run every test        make check: lint, types and format
+# make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try)
 # make bench-growth: its cost as replicas, images and requests grow
 # make chaos: kill parts of the service while it serves (ARGS=--quick for a short try)
@@ -7,10 +8,11 @@
 
 CONFIG ?= serve_config.yaml
 PYTHON ?= python3
+FUZZ_S ?= 600
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 
-.PHONY: serve test check bench bench-growth chaos overload clean
+.PHONY: serve test check fuzz bench bench-growth chaos overload clean
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG)
@@ -22,6 +24,9 @@ check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+fuzz: $(VENV)/.dev
+	$(VENV)/bin/python -W ignore -m tests.fuzz $(FUZZ_S)
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks $(ARGS)

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -199,6 +200,7 @@ def start_ray(config: Config) -> str:
     # The proxy, the controller and the replicas are other processes: they inherit these.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", proxy.CALLBACK)
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", str(proxy.HEALTH_CHECK_PERIOD_S))
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -242,15 +244,21 @@ def wait_until_ready(config: Config, stop: StopSignal) -> bool:
             if application.status == ApplicationStatus.DEPLOY_FAILED:
                 raise StartError(_cause(name, application))
         try:
-            if requests.get(f"{config.url}/readyz", timeout=2).ok:
+            if ask_ready(config).ok:
                 return True
         except (requests.ConnectionError, requests.Timeout):
             continue  # the proxy, or the Ingress behind it, is not up yet
     return False
 
 
+def ask_ready(config: Config) -> requests.Response:
+    """Whatever name its certificate has: this is our own port."""
+    with warnings.catch_warnings(action="ignore"):
+        return requests.get(f"{config.url}/readyz", timeout=5, verify=False)  # noqa: S501
+
+
 def announce(config: Config, dashboard: str) -> None:
-    version = requests.get(f"{config.url}/readyz", timeout=5).headers["X-Model-Version"]
+    version = ask_ready(config).headers["X-Model-Version"]
     if version == "untrained":
         print("WARNING: the weights are UNTRAINED; every answer is a guess. See above.", flush=True)
     grpc = f"gRPC: port {config.schema.grpc_options.port}, " if config.serves_grpc else ""

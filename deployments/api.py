@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Header, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from deployments.envelope import Envelope, render_error
+from deployments.access import AccessKeys
+from deployments.envelope import Count, Envelope, render_error
 from deployments.errors import (
     MalformedRequest,
     MethodNotAllowed,
@@ -22,6 +24,7 @@ from deployments.errors import (
     ServiceError,
     Unavailable,
 )
+from deployments.intake import Intake
 from deployments.page import mount_page
 from deployments.pipeline import ClassifierPort, Pipeline, Result, until
 from deployments.schemas import (
@@ -47,8 +50,13 @@ DeadlineMs = Annotated[
 ]
 
 
-def create_api(classifier: ClassifierPort, limits: Limits) -> FastAPI:
-    """Build the HTTP application around a classifier."""
+def create_api(
+    classifier: ClassifierPort,
+    limits: Limits,
+    keys: AccessKeys | None = None,
+    count: Count | None = None,
+) -> FastAPI:
+    """Build the HTTP application around a classifier; with `keys`, for those who have one."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,10 +73,11 @@ def create_api(classifier: ClassifierPort, limits: Limits) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    api.add_middleware(Envelope, model_version=lambda: classifier.model_version)
+    api.add_middleware(Intake, limits=limits, keys=keys)
+    api.add_middleware(Envelope, model_version=lambda: classifier.model_version, count=count)
     _add_error_table(api)
     _add_health(api, classifier)
-    _add_classification(api, classifier, limits)
+    _add_classification(api, classifier, limits, wants_key=keys is not None)
     api.include_router(create_router(InferenceModel(classifier, limits)))
     mount_page(api)
     return api
@@ -90,8 +99,12 @@ def _add_health(api: FastAPI, classifier: ClassifierPort) -> None:
         return {"status": "ready"}
 
 
-def _add_classification(api: FastAPI, classifier: ClassifierPort, limits: Limits) -> None:
+def _add_classification(
+    api: FastAPI, classifier: ClassifierPort, limits: Limits, wants_key: bool
+) -> None:
     pipeline = Pipeline(classifier, limits)
+    described = _describe_keys() if wants_key else []
+    refusals = (401, 503, 504, 500) if wants_key else (503, 504, 500)
 
     async def predict(
         request: Request, top_k: TopK = None, deadline_ms: DeadlineMs = None
@@ -130,8 +143,9 @@ def _add_classification(api: FastAPI, classifier: ClassifierPort, limits: Limits
             operation_id=f"predict_{method.lower()}",
             summary="Classify any number of images",
             response_model=dict[str, ImageResult | ErrorBody],
-            responses=_error_responses(400, 404, 413, 415, 422, 503, 504, 500),
+            responses=_error_responses(400, 404, 413, 415, 422, *refusals),
             openapi_extra=_REQUEST_BODY,
+            dependencies=described,
         )
     api.add_api_route(
         "/run_inference",
@@ -139,9 +153,16 @@ def _add_classification(api: FastAPI, classifier: ClassifierPort, limits: Limits
         methods=["POST"],
         summary="Classify one image",
         response_model=ImageResult,
-        responses=_error_responses(400, 413, 415, 422, 503, 504, 500),
+        responses=_error_responses(400, 413, 415, 422, *refusals),
         openapi_extra=_REQUEST_BODY,
+        dependencies=described,
     )
+
+
+def _describe_keys() -> list[Any]:
+    """The two ways to send a key, for `/openapi.json` alone: `Intake` has checked it."""
+    schemes = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
+    return [Security(scheme) for scheme in schemes]
 
 
 def _render_all(results: dict[str, Result], top_k: int | None, timings: Timings) -> Response:

@@ -8,12 +8,14 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import ray
 from ray.serve import Application, Deployment
 
 from deployments import weights
+from deployments.access import read_keys
 from deployments.classifier import Classifier
 from deployments.errors import StartError
 from deployments.ingress import Ingress
@@ -29,6 +31,8 @@ def build_app(args: Settings) -> Application:
 
     Raises StartError where what the settings ask for cannot be had.
     """
+    if args.access_keys_file is not None:
+        read_keys(Path(args.access_keys_file))  # refused here, and not by every replica
     device = choose_device(args)
     chosen = weights.resolve(args.weights, args.weights_url)
     num_gpus = args.gpu_fraction if device == "cuda" else 0
@@ -43,7 +47,7 @@ def bind(
     classifier = _deployment(Classifier).options(
         ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus}
     )
-    return _deployment(Ingress).bind(classifier.bind(weights, load), args.limits, args.grpc_clients)
+    return _deployment(Ingress).bind(classifier.bind(weights, load), args)
 
 
 def _deployment(decorated: type) -> Deployment:

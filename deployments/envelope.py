@@ -19,6 +19,9 @@ _PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 _V2_PATH = re.compile(r"/v2(/|$)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+Count = Callable[[str, str], None]
+"""Told of every request that is no probe: who asked (empty where nobody said), and the status."""
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -48,14 +51,18 @@ class Envelope:
     `deployments.proxy` sees to it that the id is a good one.
     """
 
-    def __init__(self, app: ASGIApp, model_version: Callable[[], str]) -> None:
+    def __init__(
+        self, app: ASGIApp, model_version: Callable[[], str], count: Count | None = None
+    ) -> None:
         self._app = app
         self._model_version = model_version
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})
         answer = _Answer(scope, send, self._model_version)
         try:
             await self._app(scope, receive, answer.send)
@@ -66,6 +73,8 @@ class Envelope:
                 await error(scope, receive, answer.send)
         finally:
             answer.log()
+            if self._count is not None and not answer.is_of_probe:
+                self._count(answer.caller, str(answer.status or "cancelled"))
 
 
 class _Answer:
@@ -78,6 +87,16 @@ class _Answer:
         self._model_version = model_version
         self._started = time.monotonic()
 
+    @property
+    def caller(self) -> str:
+        """Whose key came; empty without access keys, and where none was let in."""
+        caller: str = self._scope["state"].get("caller", "")
+        return caller
+
+    @property
+    def is_of_probe(self) -> bool:
+        return self._scope["path"] in _PROBES
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -86,16 +105,16 @@ class _Answer:
 
     def log(self) -> None:
         """The access log. Ray's formatter adds the request id; images are not logged."""
-        probe = self._scope["path"] in _PROBES
         logger.log(
-            logging.DEBUG if probe else logging.INFO,
+            logging.DEBUG if self.is_of_probe else logging.INFO,
             "%s %s %s",
             self._scope["method"],
             self._scope["path"],
             self.status or "cancelled",
             extra={
                 "status": self.status,
-                "images": self._scope.get("state", {}).get("images", 0),
+                "caller": self.caller,
+                "images": self._scope["state"].get("images", 0),
                 "duration_ms": round(1000 * (time.monotonic() - self._started), 1),
             },
         )

@@ -31,6 +31,10 @@ class OneImageExpected(ServiceError):
     status, code = 400, "one_image_expected"
 
 
+class Unauthorized(ServiceError):
+    status, code = 401, "unauthorized"
+
+
 class Forbidden(ServiceError):
     status, code = 403, "forbidden"
 

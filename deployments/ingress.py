@@ -1,14 +1,17 @@
 """The Ingress deployment: the HTTP and gRPC faces in a replica of their own, without torch."""
 
+from pathlib import Path
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from deployments import metrics
+from deployments.access import AccessKeys
 from deployments.api import create_api
 from deployments.remote import RemoteClassifier
-from deployments.settings import GrpcClients, Limits
+from deployments.settings import Settings
 from deployments.v2.grpc import InferenceServicer
 from deployments.v2.inference import InferenceModel
 
@@ -18,12 +21,13 @@ from deployments.v2.inference import InferenceModel
 class Ingress(InferenceServicer):
     """Parses uploads, decodes images, answers; holds no model."""
 
-    def __init__(
-        self, classifier: DeploymentHandle[Any], limits: Limits, grpc_clients: GrpcClients
-    ) -> None:
+    def __init__(self, classifier: DeploymentHandle[Any], settings: Settings) -> None:
         self._classifier = RemoteClassifier(classifier)
-        self._limits = limits
-        super().__init__(InferenceModel(self._classifier, limits), grpc_clients)
+        self._limits = settings.limits
+        path = settings.access_keys_file
+        self._keys = AccessKeys(Path(path)) if path else None
+        model = InferenceModel(self._classifier, self._limits)
+        super().__init__(model, settings.grpc_clients, self._keys, metrics.count_request)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_api(self._classifier, self._limits)
+        return create_api(self._classifier, self._limits, self._keys, metrics.count_request)

@@ -2,6 +2,12 @@
 
 from ray.util.metrics import Counter, Histogram
 
+_requests = Counter(
+    "densenet_requests_total",
+    description="Requests by caller (empty without access keys) and by HTTP's status or gRPC's.",
+    tag_keys=("caller", "status"),
+)
+
 batch_size = Histogram(
     "densenet_batch_size",
     description="Images in each batch put before the model.",
@@ -20,3 +26,8 @@ refusals = Counter(
     description="Requests refused because too many images were waiting, by the tier that did.",
     tag_keys=("tier",),
 )
+
+
+def count_request(caller: str, status: str) -> None:
+    """`status` is that of HTTP, or gRPC's name for it."""
+    _requests.inc(tags={"caller": caller, "status": status})

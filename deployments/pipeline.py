@@ -4,18 +4,15 @@ Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierPor
 """
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments import imaging
+from deployments.decoders import decoders_of
 from deployments.errors import DeadlineExceeded, ImageError, Internal, ServiceError
 from deployments.messages import Classification, Images
 from deployments.settings import Limits
@@ -60,15 +57,6 @@ async def until(deadline: float) -> AsyncIterator[None]:
         raise DeadlineExceeded("the request's time is up") from None
 
 
-@cache
-def _decoders() -> ThreadPoolExecutor:
-    """The threads that decode, for all requests of a process.
-
-    Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
-    """
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
-
-
 class Pipeline:
     """The way of a request's images to the Classifier."""
 
@@ -82,8 +70,10 @@ class Pipeline:
         """Classify what can be decoded before `deadline` (of `time.monotonic`).
 
         Returns a result for each upload, by name, in their order; fills in `timings`.
+        Raises Overloaded at once while too many images that never end occupy the decoders.
         """
         started = time.monotonic()
+        decoders_of(asyncio.get_running_loop()).check()
         decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
         timings.decode_ms = 1000 * (time.monotonic() - started)
         images = [item for item in decoded if not isinstance(item, ImageError)]
@@ -94,11 +84,9 @@ class Pipeline:
     async def _decode(self, upload: Upload) -> NDArray[np.uint8] | ImageError:
         if isinstance(upload.data, ImageError):
             return upload.data
-        loop = asyncio.get_running_loop()
+        decoders = decoders_of(asyncio.get_running_loop())
         try:
-            return await loop.run_in_executor(
-                _decoders(), imaging.decode, upload.data, self._max_pixels
-            )
+            return await decoders.decode(upload.data, self._max_pixels)
         except ImageError as error:
             return error
 

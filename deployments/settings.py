@@ -21,13 +21,24 @@ class _Strict(BaseModel):
 
 
 class Limits(_Strict):
-    """What one request may ask for. Sizes in bytes, pixels, images and seconds."""
+    """What one request may ask for. Sizes in bytes, pixels, images and seconds.
+
+    `max_buffered_bytes` is for the bodies of all requests together that one HTTP proxy has
+    let in and that are not answered yet.
+    """
 
     max_image_bytes: PositiveInt = 10 * 2**20
     max_image_pixels: PositiveInt = 50_000_000
     max_images: PositiveInt = 32
     max_request_bytes: PositiveInt = 64 * 2**20
+    max_buffered_bytes: PositiveInt = 512 * 2**20
     timeout_s: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _one_request_fits(self) -> Self:
+        if self.max_buffered_bytes < self.max_request_bytes:
+            raise ValueError("max_buffered_bytes is less than max_request_bytes")
+        return self
 
 
 class Settings(_Strict):
@@ -36,7 +47,8 @@ class Settings(_Strict):
     `weights` is `auto`, `imagenet` or the path of a checkpoint. `gpu_fraction` is the
     share of a GPU that Ray reserves for each Classifier replica, and `gpu_wait_s` how
     long `device: cuda` waits for a node with a GPU to join. `grpc_clients` says who is
-    answered on the gRPC port, which Ray opens on all interfaces.
+    answered on the gRPC port, which Ray opens on all interfaces. `access_keys_file` lets in
+    only those whose keys it names (see `access`).
     """
 
     weights: Annotated[str, Field(min_length=1)] = "auto"
@@ -47,6 +59,7 @@ class Settings(_Strict):
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     gpu_wait_s: Annotated[float, Field(ge=0)] = 0.0
     grpc_clients: GrpcClients = "local"
+    access_keys_file: Annotated[str, Field(min_length=1)] | None = None
     limits: Limits = Limits()
 
     @model_validator(mode="after")

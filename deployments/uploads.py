@@ -1,6 +1,6 @@
 """The bytes of a request in, named images out, each limit met as early as it can be.
 
-Knows HTTP bodies; knows nothing of Ray, of pixels or of answers.
+Knows HTTP bodies, which `intake` has counted; knows nothing of Ray, of pixels or of answers.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +16,6 @@ from deployments.errors import (
     ImageTooLarge,
     MalformedRequest,
     NoImage,
-    RequestTooLarge,
     TooManyImages,
     UnsupportedBody,
 )
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 RAW_BODY_NAME = "image"
+MAX_PARTS = 1000
+"""Of a multipart body, those that are no images included."""
 
 Chunks = AsyncIterator[bytes]
 
@@ -48,37 +49,19 @@ class Upload:
 async def read_uploads(headers: Headers, chunks: Chunks, limits: Limits) -> list[Upload]:
     """Read the images of a request in the order sent, under distinct names.
 
-    Raises NoImage, MalformedRequest, RequestTooLarge, TooManyImages or UnsupportedBody for
-    the request as a whole. An image over `max_image_bytes` is an entry of its own.
+    Raises NoImage, MalformedRequest, TooManyImages or UnsupportedBody for the request as a
+    whole. An image over `max_image_bytes` is an entry of its own.
     """
     media_type, options = parse_options_header(headers.get("content-type"))
-    body = bounded(headers, chunks, limits.max_request_bytes)
     if media_type == b"multipart/form-data":
-        uploads = await _read_multipart(body, options.get(b"boundary", b""), limits)
+        uploads = await _read_multipart(chunks, options.get(b"boundary", b""), limits)
     elif media_type.startswith(b"image/") or media_type == b"application/octet-stream":
-        uploads = await _read_raw(body, limits)
+        uploads = await _read_raw(chunks, limits)
     else:
-        raise await _refuse_body(body)
+        raise await _refuse_body(chunks)
     if not uploads:
         raise NoImage("the request holds no image")
     return _distinct(uploads)
-
-
-async def bounded(headers: Headers, chunks: Chunks, max_bytes: int) -> Chunks:
-    """The chunks of a body, while they are not too many. Raises RequestTooLarge.
-
-    Raises it before the first one is read when Content-Length says so.
-    """
-    declared = headers.get("content-length", "")
-    too_large = RequestTooLarge(f"the request is larger than {max_bytes} bytes")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise too_large
-    received_bytes = 0
-    async for chunk in chunks:
-        received_bytes += len(chunk)
-        if received_bytes > max_bytes:
-            raise too_large
-        yield chunk
 
 
 async def _refuse_body(chunks: Chunks) -> NoImage | UnsupportedBody:
@@ -143,6 +126,7 @@ class _MultipartReader:
     def __init__(self, limits: Limits) -> None:
         self.uploads: list[Upload] = []
         self.started = self.ended = False
+        self._parts = 0
         self._limits = limits
         self._headers: dict[bytes, bytes] = {}
         self._field = self._value = b""
@@ -161,6 +145,9 @@ class _MultipartReader:
         }
 
     def _begin_part(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise MalformedRequest(f"a multipart body may hold {MAX_PARTS} parts at most")
         self._headers = {}
 
     def _add_to_field(self, data: bytes, start: int, end: int) -> None:

@@ -17,6 +17,8 @@ from google.protobuf.message import DecodeError, Message
 from ray.serve.grpc_util import RayServegRPCContext
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from deployments.access import AccessKeys, sent_key
+from deployments.envelope import Count
 from deployments.errors import (
     Forbidden,
     Internal,
@@ -53,6 +55,9 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 """By the status the same error has over HTTP; INTERNAL for any other."""
+_PROBES = {"ServerLive", "ServerReady", "ModelReady"}
+_OPEN_METHODS = {"ServerLive", "ServerReady"}
+"""What needs no key, as `/v2/health/...` needs none over HTTP."""
 _CONTENTS = {"BYTES": "bytes_contents", "UINT8": "uint_contents", "FP32": "fp32_contents"}
 
 Method = Callable[["InferenceServicer", bytes, RayServegRPCContext], Awaitable[Message]]
@@ -72,8 +77,9 @@ def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any
             self: "InferenceServicer", request: bytes, grpc_context: RayServegRPCContext
         ) -> Message:
             started = time.monotonic()
+            caller = ""
             try:
-                self.admit(request, grpc_context)
+                caller = self.admit(answer.__name__, request, grpc_context)
                 response: Message = await answer(self, request_type.FromString(request))
             except DecodeError:
                 response = _refuse(MalformedRequest("the message is broken"), grpc_context)
@@ -82,7 +88,7 @@ def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any
             except Exception:
                 logger.exception("unexpected error")
                 response = _refuse(Internal("something went wrong on our side"), grpc_context)
-            _log(answer.__name__, grpc_context, started)
+            self.note(answer.__name__, caller, grpc_context, started)
             return response
 
         def _refuse(error: ServiceError, grpc_context: RayServegRPCContext) -> Message:
@@ -100,20 +106,49 @@ def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any
 class InferenceServicer:
     """The methods of `inference.GRPCInferenceService`, for a deployment to inherit."""
 
-    def __init__(self, model: InferenceModel, clients: GrpcClients) -> None:
+    def __init__(
+        self,
+        model: InferenceModel,
+        clients: GrpcClients,
+        keys: AccessKeys | None = None,
+        count: Count | None = None,
+    ) -> None:
         self._model = model
         self._clients = clients
+        self._keys = keys
+        self._count = count
 
-    def admit(self, request: bytes, grpc_context: RayServegRPCContext) -> None:
-        """Refuse a call before it is parsed. Raises Forbidden or RequestTooLarge.
+    def admit(self, name: str, request: bytes, grpc_context: RayServegRPCContext) -> str:
+        """Refuse a call before it is parsed. Returns the caller, empty where nobody is asked.
 
-        Ray's gRPC proxy listens on all interfaces whatever the HTTP one does.
+        Raises Forbidden, Unauthorized or RequestTooLarge. Ray's gRPC proxy listens on all
+        interfaces whatever the HTTP one does.
         """
         if self._clients == "local" and not is_local(grpc_context.peer()):
             raise Forbidden("gRPC is for clients on the server's own machine ('grpc_clients')")
+        caller = ""
+        if self._keys is not None and name not in _OPEN_METHODS:
+            caller = self._keys.identify(sent_key(dict(grpc_context.invocation_metadata())))
         max_bytes = self._model.limits.max_request_bytes
         if len(request) > max_bytes:
             raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
+        return caller
+
+    def note(
+        self, name: str, caller: str, grpc_context: RayServegRPCContext, started: float
+    ) -> None:
+        """The access log and the count of requests, as `envelope` has them for HTTP."""
+        status = (grpc_context.code() or grpc.StatusCode.OK).name
+        duration_ms = round(1000 * (time.monotonic() - started), 1)
+        logger.log(
+            logging.DEBUG if name in _PROBES else logging.INFO,
+            "gRPC %s %s",
+            name,
+            status,
+            extra={"status": status, "caller": caller, "duration_ms": duration_ms},
+        )
+        if self._count is not None and name not in _PROBES:
+            self._count(caller, status)
 
     @method(service_pb2.ServerLiveRequest, service_pb2.ServerLiveResponse)
     async def ServerLive(self, _: Any) -> Message:
@@ -247,16 +282,3 @@ def _render_answer(request_id: str, answer: Sequence[Tensor], weights: str) -> M
         response.raw_output_contents.append(protocol.to_raw(tensor))
     message: Message = response
     return message
-
-
-def _log(name: str, grpc_context: RayServegRPCContext, started: float) -> None:
-    """The access log, as `envelope` writes it for HTTP."""
-    code = grpc_context.code() or grpc.StatusCode.OK
-    probe = name in ("ServerLive", "ServerReady", "ModelReady")
-    logger.log(
-        logging.DEBUG if probe else logging.INFO,
-        "gRPC %s %s",
-        name,
-        code.name,
-        extra={"status": code.name, "duration_ms": round(1000 * (time.monotonic() - started), 1)},
-    )

@@ -13,11 +13,12 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json, to_json
 from starlette.datastructures import Headers
 
-from deployments.errors import MalformedRequest, UnsupportedBody
+from deployments.budget import Share
+from deployments.errors import MalformedRequest, RequestTooLarge, UnsupportedBody
 from deployments.pipeline import until
 from deployments.settings import Limits
 from deployments.timings import Timings
-from deployments.uploads import Chunks, bounded
+from deployments.uploads import Chunks
 from deployments.v2 import protocol
 from deployments.v2.inference import (
     EXTENSIONS,
@@ -153,24 +154,34 @@ def _add_infer(router: APIRouter, model: InferenceModel) -> None:
 
 async def _read_body(request: Request, limits: Limits) -> bytes:
     """The whole body, decompressed, within `max_request_bytes` before and after."""
-    chunks = bounded(request.headers, request.stream(), limits.max_request_bytes)
+    chunks: Chunks = request.stream()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        plain = _decompressed(chunks, encoding, limits.max_request_bytes)
-        chunks = bounded(Headers(), plain, limits.max_request_bytes)
+        chunks = _decompressed(chunks, encoding, limits, request.state.share)
     return b"".join([chunk async for chunk in chunks])
 
 
-async def _decompressed(chunks: Chunks, encoding: str, max_bytes: int) -> Chunks:
-    """The content of a body in `gzip` or `deflate`, never more than a piece at a time."""
+async def _decompressed(chunks: Chunks, encoding: str, limits: Limits, share: Share) -> Chunks:
+    """The content of a body in `gzip` or `deflate`, never more than a piece at a time.
+
+    Raises RequestTooLarge where it is larger than a body that is sent as it is may be, and
+    Overloaded where those of all requests are together.
+    """
+    max_bytes = limits.max_request_bytes
+    plain_bytes = 0
     if encoding not in ("gzip", "deflate"):
         raise UnsupportedBody("the Content-Encoding can be gzip or deflate")
     # 32: a header of zlib (which HTTP calls deflate) or gzip, whichever it is.
     decompressor = zlib.decompressobj(32 + zlib.MAX_WBITS)
     try:
         async for chunk in chunks:
-            # One byte more than is allowed: enough for `bounded` to see that it is too much.
-            yield decompressor.decompress(chunk, max_bytes + 1)
+            # One byte more than is allowed is enough to see that it is too much.
+            plain = decompressor.decompress(chunk, max_bytes + 1)
+            plain_bytes += len(plain)
+            if plain_bytes > max_bytes:
+                raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
+            share.take(len(plain), limits.max_buffered_bytes)
+            yield plain
     except zlib.error as error:
         raise MalformedRequest(f"the body is not {encoding}") from error
     if not decompressor.eof or decompressor.unused_data:

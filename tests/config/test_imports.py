@@ -12,9 +12,10 @@ LAYERS = [
     {"app"},
     {"ingress", "classifier", "proxy"},
     {"api", "remote"},
-    {"v2"},
+    {"v2", "intake"},
     {"envelope", "page", "pipeline", "threads"},
-    {"batcher", "imaging", "model", "schemas", "uploads"},
+    {"access", "decoders"},
+    {"batcher", "budget", "connection", "imaging", "model", "schemas", "uploads"},
     {"openvino_model", "torch_model"},
     {"conversion"},
     {"checkpoint"},
@@ -80,6 +81,9 @@ def test_what_stands_under_the_deployments_imports_no_ray() -> None:
         "threads",
         "uploads",
         "weights",
+        "access",
+        "decoders",
+        "intake",
     ]
     modules += ["v2.inference", "v2.protocol", "v2.rest"]
     names = ", ".join(f"deployments.{module}" for module in modules)

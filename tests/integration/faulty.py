@@ -23,4 +23,4 @@ class FaultyClassifier:
 
 def build_app(args: Settings) -> Application:
     classifier = cast("Deployment", FaultyClassifier).bind()
-    return cast("Deployment", Ingress).bind(classifier, args.limits, args.grpc_clients)
+    return cast("Deployment", Ingress).bind(classifier, args)

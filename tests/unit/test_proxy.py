@@ -1,18 +1,126 @@
-"""What Ray's proxy says by itself, put into the service's words."""
+"""The middleware of Ray's proxy around a stand-in for Ray: its words, and when bodies are read."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from deployments.envelope import render_error
 from deployments.errors import QueueFull
+from deployments.intake import BODY_WANTED
 from deployments.proxy import ProxyEnvelope
 
 pytestmark = pytest.mark.anyio
+
+TERMS = {"type": BODY_WANTED, "max_bytes": 100, "max_buffered_bytes": 150, "timeout_s": 30.0}
+
+
+class Client:
+    """Sends a body in pieces, and keeps what it gets."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.sent = 0
+        self.answer: list[Message] = []
+        self._pieces = pieces
+
+    async def receive(self) -> Message:
+        if self.sent == len(self._pieces):
+            await asyncio.Event().wait()
+        self.sent += 1
+        return {
+            "type": "http.request",
+            "body": self._pieces[self.sent - 1],
+            "more_body": True,
+        }
+
+    async def send(self, message: Message) -> None:
+        self.answer.append(message)
+
+    @property
+    def told(self) -> tuple[int, str]:
+        start, body = self.answer
+        return start["status"], json.loads(body["body"])["error"]["code"]
+
+
+async def run(proxy: ProxyEnvelope, client: Client, has_body: bool = True) -> None:
+    headers = [(b"transfer-encoding", b"chunked")] if has_body else []
+    scope: Scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+    await proxy(scope, client.receive, client.send)
+
+
+class Ray:
+    """Reads as Ray's proxy does: all that comes, and is gone when the client is."""
+
+    def __init__(self, terms: Message | None) -> None:
+        self.terms = terms
+        self.received: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reading = asyncio.create_task(self._read(receive))
+        await asyncio.sleep(0.01)
+        if self.terms is not None and BODY_WANTED in scope.get("extensions", {}):
+            await send(self.terms)
+        await asyncio.wait([reading], timeout=0.2)
+        reading.cancel()
+
+    async def _read(self, receive: Receive) -> None:
+        while (message := await receive())["type"] != "http.disconnect":
+            self.received.append(message["body"])
+
+
+async def test_a_body_is_not_read_before_the_application_wants_it() -> None:
+    client = Client(b"x")
+    await run(ProxyEnvelope(Ray(None)), client)
+    assert client.sent == 0
+    assert client.told == (503, "unavailable")
+
+
+async def test_a_body_is_read_no_further_than_the_application_wants_it() -> None:
+    client, ray = Client(*[b"x" * 40] * 9), Ray(TERMS)
+    await run(ProxyEnvelope(ray), client)
+    assert [len(piece) for piece in ray.received] == [40, 40, 40]  # it sees that this is too much
+    assert client.sent == 3
+
+
+async def test_the_largest_of_too_many_bytes_is_refused_and_the_others_go_on() -> None:
+    large, small = Client(b"x" * 90), Client(b"x" * 40, b"x" * 40)
+    ray = Ray(TERMS)
+    proxy = ProxyEnvelope(ray)
+    await asyncio.gather(run(proxy, large), run(proxy, small))
+    assert large.told == (503, "overloaded")
+    assert small.sent == 2
+    assert small.told == (503, "unavailable")  # this Ray answers nobody
+
+
+async def test_a_request_without_a_body_takes_nothing_from_those_with_one() -> None:
+    upload, probe = Client(b"x" * 90), Client(b"")
+    proxy = ProxyEnvelope(Ray(TERMS))
+    uploading = asyncio.create_task(run(proxy, upload))
+    await asyncio.sleep(0.1)  # it holds its bytes for longer than that
+    assert upload.sent == 1
+    await run(proxy, probe, has_body=False)
+    await uploading
+    assert upload.told == (503, "unavailable")  # this Ray answers nobody, and none was refused
+
+
+async def test_no_answer_after_the_deadline_is_that() -> None:
+    client = Client(b"x")
+    await run(ProxyEnvelope(Ray(TERMS | {"timeout_s": 0.1})), client)
+    assert client.told == (504, "deadline_exceeded")
+
+
+async def test_a_websocket_is_closed() -> None:
+    async def app(*_: Any) -> None:
+        raise AssertionError("it reached the application")
+
+    client = Client()
+    await ProxyEnvelope(app)({"type": "websocket", "path": "/"}, client.receive, client.send)
+    assert client.answer == [{"type": "websocket.close"}]
 
 
 @pytest.mark.parametrize(

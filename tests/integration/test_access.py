@@ -1,0 +1,130 @@
+"""Keys and TLS at a real service: who is let in, by which way, and what is told of it."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+import tritonclient.grpc as triton_grpc
+import yaml
+from PIL import Image
+from tritonclient.utils import InferenceServerException
+
+from densenet_client import Classification, Client, Unauthorized
+from deployments.access import make_key
+from tests.pictures import encode
+from tests.service import Service, find_free_port, running, write_config
+
+ALICE, ALICES_LINE = make_key("alice")
+BOB, BOBS_LINE = make_key("bob")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The keys' file and a certificate that the service signed itself."""
+    folder = tmp_path_factory.mktemp("access")
+    (folder / "keys").write_text(ALICES_LINE)
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 "
+    command += "-subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def guarded(folder: Path) -> Iterator[Service]:
+    """A service behind TLS that wants keys."""
+    config = write_config(folder, find_free_port(), access_keys_file=str(folder / "keys"))
+    document = yaml.safe_load(config.read_text())
+    files = {"ssl_certfile": str(folder / "cert.pem"), "ssl_keyfile": str(folder / "key.pem")}
+    document["http_options"] |= files
+    config.write_text(yaml.safe_dump(document))
+    with running(config) as service:
+        yield service
+
+
+@pytest.fixture
+def url(guarded: Service, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "cert.pem"))
+    return f"https://localhost:{guarded.port}"
+
+
+def test_only_who_has_a_key_is_answered_and_only_over_tls(
+    url: str, guarded: Service, pictures: list[Image.Image]
+) -> None:
+    assert f"Ready: {url}" in guarded.output
+    image = encode(pictures[3])
+    for headers in ({}, {"X-API-Key": "wrong"}):
+        refused = requests.post(f"{url}/predict", image, headers=headers, timeout=30)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "unauthorized")
+    with Client(url, ALICE) as client:
+        (result,) = client.classify([("a.png", image)])
+    assert isinstance(result, Classification)
+    with Client(url, "wrong") as client, pytest.raises(Unauthorized):
+        client.classify([("a.png", image)])
+    assert requests.get(f"{url}/readyz", timeout=30).ok
+    with pytest.raises(requests.ConnectionError):
+        requests.get(guarded.url, timeout=30)
+
+
+def test_a_body_without_a_key_is_not_taken_in(url: str) -> None:
+    refused = requests.post(f"{url}/predict", bytes(60 * 2**20), timeout=30)
+    assert refused.status_code == 401
+
+
+def test_keys_are_for_grpc_too(guarded: Service) -> None:
+    with triton_grpc.InferenceServerClient(f"localhost:{guarded.grpc_port}") as client:
+        assert client.is_server_ready()
+        with pytest.raises(InferenceServerException) as refused:
+            client.get_model_metadata("densenet121")
+        assert refused.value.status() == str(grpc.StatusCode.UNAUTHENTICATED)
+        for headers in ({"x-api-key": ALICE}, {"authorization": f"Bearer {ALICE}"}):
+            assert client.get_model_metadata("densenet121", headers=headers).name == "densenet121"
+
+
+def test_a_key_that_is_added_or_taken_away_counts_without_a_restart(url: str, folder: Path) -> None:
+    def status(key: str) -> int:
+        response = requests.post(f"{url}/predict", headers={"X-API-Key": key}, timeout=30)
+        return response.status_code
+
+    (folder / "keys").write_text(BOBS_LINE)
+    time.sleep(1.1)  # how long a change may go unnoticed
+    assert (status(ALICE), status(BOB)) == (401, 400)
+    (folder / "keys").write_text(f"{ALICES_LINE}\n{BOBS_LINE}\n")
+    time.sleep(1.1)
+    assert (status(ALICE), status(BOB)) == (400, 400)
+
+
+def test_the_log_and_the_metrics_name_the_caller_and_never_the_key(
+    url: str, guarded: Service
+) -> None:
+    refused = requests.post(f"{url}/predict", headers={"X-API-Key": ALICE}, timeout=30)
+    assert refused.status_code == 400
+    assert "alice" in {line.get("caller") for line in guarded.read_logs()}
+    assert ALICE not in guarded.output + str(guarded.read_logs())
+    wanted = 'caller="alice"'
+    give_up = time.monotonic() + 30
+    while wanted not in (metrics := read_requests_metric(guarded)):
+        assert time.monotonic() < give_up, metrics
+        time.sleep(0.5)
+    assert ALICE not in metrics
+
+
+def read_requests_metric(service: Service) -> str:
+    """The lines of our counter, as Prometheus would read them."""
+    command = [str(Path(sys.executable).with_name("ray")), "get-auth-token"]
+    token = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    headers = {"Authorization": f"Bearer {token.strip()}"}
+    nodes = requests.get(f"{service.dashboard}/nodes?view=summary", headers=headers, timeout=30)
+    (node,) = nodes.json()["data"]["summary"]
+    port = node["raylet"]["metricsExportPort"]
+    metrics = requests.get(f"http://{node['ip']}:{port}/metrics", timeout=30).text
+    return "\n".join(line for line in metrics.splitlines() if "densenet_requests" in line)
+
+
+def test_rays_own_interface_wants_its_token(guarded: Service) -> None:
+    refused = requests.get(f"{guarded.dashboard}/api/serve/applications/", timeout=30)
+    assert refused.status_code in (401, 403)
