@@ -1,6 +1,7 @@
 """Two Classifier replicas around a stub: one dies, clients go away."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -73,7 +74,7 @@ def post(
 
 
 def post_and_go(url: str, question: Question) -> None:
-    with pytest.raises(requests.Timeout):
+    with contextlib.suppress(requests.Timeout):  # one alone on its replica may be answered
         post(url, question, timeout_s=1)
 
 

@@ -348,7 +348,7 @@ def test_probabilities_are_those_of_torchvision_in_fp32(
             got = [by_id[image_class.class_id] for image_class in load_classes()]
             worst = max(worst, abs(row - got).max())
             assert result["class_id"] == load_classes()[int(row.argmax())].class_id
-    record_property("largest difference in probability", worst)
+    record_property("largest difference in probability", float(worst))
     assert worst < 0.02
 
 
