@@ -245,14 +245,29 @@ def wait_until_ready(config: Config, stop: StopSignal) -> bool:
     """True once `/readyz` says so, False when stopped before. Raises StartError."""
     while not stop.wait(POLL_PERIOD_S):
         for name, application in serve.status().applications.items():
-            if application.status == ApplicationStatus.DEPLOY_FAILED:
-                raise StartError(_cause(name, application))
+            check_application(name, application)
         try:
             if ask_ready(config).ok:
                 return True
         except (requests.ConnectionError, requests.Timeout):
             continue  # the proxy, or the Ingress behind it, is not up yet
     return False
+
+
+def check_application(name: str, application: ApplicationStatusOverview) -> None:
+    """Raises StartError: in our own words where the failure is one of ours, else in Ray's.
+
+    Ray tries a replica that failed three times before it gives up; what is ours stays so.
+    """
+    messages = [application.message]
+    messages += [deployment.message for deployment in application.deployments.values()]
+    for message in messages:
+        _, ours, words = message.rpartition(f"{StartError.__name__}: ")
+        if ours:
+            raise StartError(words.strip().splitlines()[0])
+    if application.status == ApplicationStatus.DEPLOY_FAILED:
+        failed = [f"application {name!r} failed to deploy.", *filter(None, messages)]
+        raise StartError("\n".join(failed))
 
 
 def ask_ready(config: Config) -> requests.Response:
@@ -270,17 +285,6 @@ def announce(config: Config, dashboard: str) -> None:
         f"Ready: {config.url}  ({grpc}weights: {version}, dashboard: http://{dashboard})",
         flush=True,
     )
-
-
-def _cause(name: str, application: ApplicationStatusOverview) -> str:
-    """Our own words where the failure was one of ours; Ray's, with the trace, where not."""
-    messages = [application.message]
-    messages += [deployment.message for deployment in application.deployments.values()]
-    for message in messages:
-        _, ours, words = message.rpartition(f"{StartError.__name__}: ")
-        if ours:
-            return words.strip().splitlines()[0]
-    return "\n".join([f"application {name!r} failed to deploy.", *filter(None, messages)])
 
 
 def drain(config: Config, stop: StopSignal) -> None:

@@ -19,7 +19,7 @@ from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 ROOT = Path(__file__).parents[1]
 READY_WITHIN_S = 120.0
-STOPPED_WITHIN_S = 60.0
+STOPPED_WITHIN_S = 120.0
 
 
 def find_free_port() -> int:
