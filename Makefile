@@ -18,7 +18,7 @@ serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG)
 
 test: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

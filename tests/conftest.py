@@ -1,4 +1,4 @@
-"""How tests are shared among processes; and in CI, that a test that skips fails."""
+"""In CI a test that skips is a test that fails, but for those that are expected to."""
 
 import os
 
@@ -15,16 +15,8 @@ EXPECTED_SKIPS = {
 _unexpected: list[str] = []
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process for all that share the running service, and one for each other file."""
-    for item in items:
-        shares_service = "service" in getattr(item, "fixturenames", ())
-        group = "service" if shares_service else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    name = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
+    name = report.nodeid.rpartition("::")[2].partition("[")[0]
     if report.skipped and os.environ.get("CI") and name not in EXPECTED_SKIPS:
         _unexpected.append(report.nodeid)
 

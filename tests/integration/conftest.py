@@ -1,4 +1,4 @@
-"""One running service for all tests over HTTP, with a model that tells pictures apart."""
+"""One running service for all tests over HTTP of a process; its model tells pictures apart."""
 
 from collections.abc import Iterator
 from pathlib import Path
