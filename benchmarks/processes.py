@@ -42,6 +42,16 @@ def find_free_port() -> int:
             return port
 
 
+def find_marked(variable: str, value: str) -> Iterator[psutil.Process]:
+    """The processes with a variable of that value in their environment, which is inherited."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(variable) == value:
+                yield process
+        except psutil.Error:
+            continue  # it has ended, or it is not ours
+
+
 class Server:
     """A contender that has been started."""
 
@@ -68,12 +78,7 @@ class Server:
         return StartFailed("\n".join([what, *lines[-15:]]))
 
     def processes(self) -> Iterator[psutil.Process]:
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(_MARK) == self._mark:
-                    yield process
-            except psutil.Error:
-                continue  # it has ended, or it is not ours
+        return find_marked(_MARK, self._mark)
 
     def usage(self) -> dict[str, Usage]:
         """What each role uses; `rest` is what no role was known for."""

@@ -14,7 +14,7 @@ import yaml
 from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
-from benchmarks.processes import ROOT, Server, find_free_port
+from benchmarks.processes import ROOT, Server, find_free_port, find_marked
 from deployments import proxy
 
 READY_WITHIN_S = 180.0
@@ -64,7 +64,9 @@ class Service:
 
     def find(self, part: str) -> list[psutil.Process]:
         """The processes of a part, such as `classifier`."""
-        return [each for each in self._processes() if _title(each).startswith(TITLES[part])]
+        return [
+            each for each in find_marked(_MARK, self._mark) if _title(each).startswith(TITLES[part])
+        ]
 
     def kill_node(self) -> list[psutil.Process]:
         """End a node that is not the head, with all on it, as when its plug is pulled.
@@ -124,14 +126,6 @@ class Service:
         states = [application["status"], *replicas, *proxies, "READY" if ready else "NOT READY"]
         good = {"RUNNING", "HEALTHY", "READY"}
         return ["healthy" if state in good else str(state) for state in states]
-
-    def _processes(self) -> Iterator[psutil.Process]:
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(_MARK) == self._mark:
-                    yield process
-            except psutil.Error:
-                continue  # it has ended, or it is not ours
 
 
 def _read_counter(port: int, name: str) -> int:
