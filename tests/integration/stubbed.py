@@ -1,4 +1,4 @@
-"""The application around a stub of 20 ms an image: long enough to have many under way."""
+"""The application around a stub of 50 ms an image: long enough to have many under way."""
 
 from functools import partial
 
@@ -11,4 +11,4 @@ from deployments.weights import Weights
 
 
 def build_app(args: Settings) -> Application:
-    return bind(args, Weights("file", "stub"), partial(StubModel, 0.02), num_gpus=0)
+    return bind(args, Weights("file", "stub"), partial(StubModel, 0.05), num_gpus=0)

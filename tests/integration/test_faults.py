@@ -74,8 +74,8 @@ def post(
 
 
 def post_and_go(url: str, question: Question) -> None:
-    with contextlib.suppress(requests.Timeout):  # one alone on its replica may be answered
-        post(url, question, timeout_s=1)
+    with contextlib.suppress(requests.Timeout):  # those that came first may be answered
+        post(url, question, timeout_s=4)
 
 
 def test_images_of_clients_that_have_gone_are_dropped(stubbed: str) -> None:
@@ -83,21 +83,24 @@ def test_images_of_clients_that_have_gone_are_dropped(stubbed: str) -> None:
     small, large = gallery.ask(8)[0], gallery.ask(32)[0]
     for _ in range(4):
         assert post(stubbed, small).ok  # both replicas learn what an image takes
-    going = [threading.Thread(target=post_and_go, args=[stubbed, large]) for _ in range(8)]
+    # 13 s of work for the two, of which the clients wait for 4.
+    going = [threading.Thread(target=post_and_go, args=[stubbed, large]) for _ in range(16)]
     for each in going:
         each.start()
-    # Their images take longer than such a request has; once they are dropped, it is served.
-    refused = poll_hurried(stubbed, small, until=503, within_s=0.9)
+    refused = poll(stubbed, small, deadline_ms=1_500, until=503, within_s=3.5)
     assert refused.json()["error"]["code"] == "overloaded"
     assert int(refused.headers["Retry-After"]) >= 1
     for each in going:
         each.join()
-    poll_hurried(stubbed, small, until=200, within_s=0.5)
+    poll(stubbed, small, deadline_ms=4_000, until=200, within_s=2)
 
 
-def poll_hurried(url: str, question: Question, until: int, within_s: float) -> requests.Response:
+def poll(
+    url: str, question: Question, deadline_ms: int, until: int, within_s: float
+) -> requests.Response:
+    """Ask again until a request that was sent within that time is answered so."""
     give_up = time.monotonic() + within_s
-    while (response := post(url, question, deadline_ms=700)).status_code != until:
+    while (response := post(url, question, deadline_ms=deadline_ms)).status_code != until:
         assert time.monotonic() < give_up, response.text
         time.sleep(0.05)
     return response
