@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from benchmarks.processes import ROOT, Server, find_free_port, find_marked
-from deployments import proxy
+from deployments.environment import prepare_environment
 
 READY_WITHIN_S = 180.0
 HEALED_WITHIN_S = 120.0
@@ -155,12 +155,8 @@ def _title(process: psutil.Process) -> str:
 def serving(config: Path) -> Iterator[Service]:
     """The service, ready, on three nodes; all of it gone at the end."""
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
-    # Nodes and all that they start inherit these: what the launcher sets where it starts Ray.
-    os.environ[_MARK] = mark
-    os.environ["PYTHONPATH"] = str(ROOT)
-    os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = proxy.CALLBACK
-    os.environ["RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"] = str(proxy.HEALTH_CHECK_PERIOD_S)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ[_MARK] = mark  # all that the nodes start inherits it
+    prepare_environment()
     head = {**NODE, "include_dashboard": True, "dashboard_port": find_free_port()}
     cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     try:

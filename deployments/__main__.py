@@ -33,7 +33,7 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
-from deployments import proxy
+from deployments.environment import prepare_environment
 from deployments.errors import RayLost, StartError
 from deployments.settings import Settings
 
@@ -196,17 +196,8 @@ def check_port(host: str, port: int, option: str) -> None:
 
 def start_ray(config: Config) -> str:
     """Start a local Ray, or join RAY_ADDRESS. Returns the dashboard's host and port."""
-    source = str(Path(__file__).parents[1])
-    # The proxy, the controller and the replicas are other processes: they inherit these.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", proxy.CALLBACK)
-    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", str(proxy.HEALTH_CHECK_PERIOD_S))
-    # Messages go straight from replica to replica; pixels would go by way of the object store,
-    # which was seen to cost more CPU. Ray's limit of 4 MiB a message is six images.
-    os.environ.setdefault("RAY_SERVE_USE_GRPC_BY_DEFAULT", "1")
-    os.environ.setdefault("RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH", str(2**31 - 1))
+    prepare_environment()
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
     try:
         context = ray.init(address=address, namespace="serve", log_to_driver=True)

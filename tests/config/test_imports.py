@@ -9,7 +9,7 @@ from tests.service import ROOT
 
 LAYERS = [
     {"__main__"},
-    {"app"},
+    {"app", "environment"},
     {"ingress", "classifier", "proxy"},
     {"api", "remote"},
     {"v2", "intake"},
