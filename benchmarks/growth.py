@@ -8,12 +8,14 @@ growth.png into benchmarks/results, and ends with one JSON line.
 import argparse
 import asyncio
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.contenders import CORES, SERVICE, launch_service
@@ -45,8 +47,9 @@ SIZES_IN_FLIGHT = 4
 """Requests; sixteen of 48 Mpx would ask how much memory there is."""
 ROOMY = {"limits": {"max_image_bytes": 128 * MIB, "max_request_bytes": 512 * MIB}}
 """A 12 Mpx PNG of a photo is over the default limit; here its cost is asked, not its right."""
-SETTLED_AFTER = 0.1
-"""Memory is compared with what it was after this share of the requests: caches fill first."""
+WINDOW = 0.1
+"""Memory's medians over the second and the last such share of the samples are compared: caches
+fill first, and what is freed is given back now and then."""
 
 
 @dataclass(frozen=True)
@@ -188,14 +191,26 @@ class Growth:
         return asyncio.run(closed_loop(target, payloads, in_flight, duration_s))
 
 
+def settled_and_last(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """By role, the bytes resident once the service had settled, and at the end."""
+    size = math.ceil(WINDOW * len(samples))
+    settled, last = _medians(samples[size:][:size] or samples), _medians(samples[-size:])
+    return {role: (settled[role], last[role]) for role in settled if role in last}
+
+
+def _medians(samples: Sequence[Sample]) -> dict[str, float]:
+    """Resident bytes by role."""
+    return {
+        role: median(each.resident_bytes[role] for each in samples if role in each.resident_bytes)
+        for role in samples[-1].resident_bytes
+    }
+
+
 def growth_percent(samples: Sequence[Sample]) -> dict[str, float]:
     """By role, how much more is resident at the end than once the service had settled."""
-    last = samples[-1]
-    settled = next(each for each in samples if each.requests >= SETTLED_AFTER * last.requests)
     return {
-        role: 100 * (last.resident_bytes[role] / resident_bytes - 1)
-        for role, resident_bytes in settled.resident_bytes.items()
-        if role in last.resident_bytes
+        role: 100 * (last / settled - 1)
+        for role, (settled, last) in settled_and_last(samples).items()
     }
 
 
@@ -268,15 +283,9 @@ def _size_row(size: SizeRate) -> tuple[str, ...]:
 
 
 def _memory_rows(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
-    last = samples[-1].resident_bytes
     return [
-        (
-            role,
-            f"{last[role] / (1 + percent / 100) / MIB:.0f}",
-            f"{last[role] / MIB:.0f}",
-            f"{percent:+.1f} %",
-        )
-        for role, percent in growth_percent(samples).items()
+        (role, f"{settled / MIB:.0f}", f"{last / MIB:.0f}", f"{100 * (last / settled - 1):+.1f} %")
+        for role, (settled, last) in settled_and_last(samples).items()
     ]
 
 
