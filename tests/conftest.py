@@ -1,8 +1,13 @@
 """In CI a test that skips is a test that fails, but for those that are expected to."""
 
 import os
+import signal
 
 import pytest
+
+# A shell has what it runs in the background ignore Ctrl-C, and what that starts inherits it: the
+# tests that interrupt would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EXPECTED_SKIPS = {
     # The official checkpoint can be downloaded neither in CI nor from a package registry.
