@@ -40,6 +40,8 @@ CALLBACK = "deployments.proxy:middlewares"
 HEALTH_CHECK_PERIOD_S = 1
 """For RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S: a proxy that died fails three checks before Ray
 starts another, which at Ray's own ten seconds is half a minute without one."""
+OPEN_AFTER_PERIODS = 10
+"""Without a refusal, until a path that was full counts no more: it would let in 512 at once."""
 _RAY_PATHS = ("/-/healthz", "/-/routes")
 _CONTROL_HEADERS = {
     b"x-request-timeout-seconds",
@@ -94,24 +96,48 @@ class ProxyEnvelope:
 
 
 class FullPaths:
-    """The paths whose queue was found full, each for the moment that the application said."""
+    """The paths whose queue was found full.
+
+    All that come in the period after a refusal are refused like it, then one is let in, in the
+    next period two, then four: until one is refused again, or so many that all may come. So
+    the application is not asked by all that come while it finds out whether there is room.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, Headers]] = {}
+        self._known: dict[str, _FullPath] = {}
 
     def learn(self, path: str, headers: Headers) -> None:
         if (refuse_for_s := headers.get(REFUSE_FOR)) is not None:
-            self._known[path] = (time.monotonic() + float(refuse_for_s), headers)
+            self._known[path] = _FullPath(headers, float(refuse_for_s))
 
     def refuse(self, path: str) -> Response | None:
         """What the application would answer, where that is known."""
-        until, headers = self._known.get(path, (0.0, Headers()))
-        if time.monotonic() >= until:
-            self._known.pop(path, None)
+        full = self._known.get(path)
+        if full is None or full.lets_in():
             return None
         metrics.refusals.inc(tags={"tier": "proxy"})
-        refusal = QueueFull("too many images are waiting", int(headers["Retry-After"]))
-        return render_error(refusal, path, {"X-Model-Version": headers["X-Model-Version"]})
+        refusal = QueueFull("too many images are waiting", int(full.headers["Retry-After"]))
+        return render_error(refusal, path, {"X-Model-Version": full.headers["X-Model-Version"]})
+
+
+class _FullPath:
+    """The refusal that one path gave, and how many were let in after it."""
+
+    def __init__(self, headers: Headers, period_s: float) -> None:
+        self.headers = headers
+        self._period_s = period_s
+        self._since = time.monotonic()
+        self._let_in = 0
+
+    def lets_in(self) -> bool:
+        """Counts the one who asks, where it does."""
+        periods = int((time.monotonic() - self._since) / self._period_s)
+        if periods > OPEN_AFTER_PERIODS:
+            return True
+        if self._let_in >= 2**periods - 1:
+            return False
+        self._let_in += 1
+        return True
 
 
 def _clean_headers(scope: Scope) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from deployments.envelope import render_error
-from deployments.errors import QueueFull
+from deployments.errors import Internal, QueueFull
 from deployments.intake import BODY_WANTED
 from deployments.proxy import ProxyEnvelope
 
@@ -174,3 +174,23 @@ async def test_a_full_queue_is_refused_before_the_body_is_read_and_for_a_moment_
         assert response.headers["X-Model-Version"] == "1"
         assert "X-Refuse-For-S" not in response.headers
     assert asked == ["/predict", "/readyz", "/predict"]
+
+
+async def test_after_a_full_queue_one_is_let_in_then_two_then_four() -> None:
+    full = True
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        error = QueueFull("too many", 7) if full else Internal("let in")
+        answer = render_error(error, scope["path"], {"X-Model-Version": "1"})
+        await answer(scope, receive, send)
+
+    transport = httpx.ASGITransport(ProxyEnvelope(application))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        await client.post("/predict")
+        full = False
+        let_in = []
+        for _ in range(4):
+            responses = [await client.post("/predict") for _ in range(20)]
+            let_in.append(sum(response.status_code == 500 for response in responses))
+            await asyncio.sleep(QueueFull.refuse_for_s)
+    assert let_in == [0, 1, 2, 4]
