@@ -283,8 +283,9 @@ def _size_row(size: SizeRate) -> tuple[str, ...]:
 
 
 def _memory_rows(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
+    percent = growth_percent(samples)
     return [
-        (role, f"{settled / MIB:.0f}", f"{last / MIB:.0f}", f"{100 * (last / settled - 1):+.1f} %")
+        (role, f"{settled / MIB:.0f}", f"{last / MIB:.0f}", f"{percent[role]:+.1f} %")
         for role, (settled, last) in settled_and_last(samples).items()
     ]
 

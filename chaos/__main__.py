@@ -81,9 +81,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=["stub", "real"], default=["stub", "real"])
     parser.add_argument("--faults", nargs="+", choices=names, default=names)
     parser.add_argument("--images", type=int, help="for each fault, if not 100,000 and 2,000")
-    parser.add_argument(
-        "--precision", choices=["fp32", "bf16"], default="fp32", help="of the real model"
-    )
     parser.add_argument("--quick", action="store_true", help="short: does it work?")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
     return parser.parse_args()
@@ -102,10 +99,8 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
     write_checkpoint(files, checkpoint)
     photos = answer_rightly(files, source, checkpoint)
     images = arguments.images or (200 if arguments.quick else 2_000)
-    precision = arguments.precision
-    mode = Mode(f"DenseNet-121 in {precision}, {source}", hang(photos), 4, images, 10.0)
-    args = {"weights": str(checkpoint), "precision": precision}
-    config = write_config(folder, port, "deployments.app:build_app", **args)
+    mode = Mode(f"DenseNet-121 in fp32, {source}", hang(photos), 4, images, 10.0)
+    config = write_config(folder, port, "deployments.app:build_app", weights=str(checkpoint))
     return mode, config
 
 

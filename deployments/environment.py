@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deployments import proxy
 
-SOURCE = str(Path(__file__).parents[1])
+_SOURCE = str(Path(__file__).parents[1])
 VARIABLES: Mapping[str, str] = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": proxy.CALLBACK,
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": str(proxy.HEALTH_CHECK_PERIOD_S),
@@ -28,5 +28,5 @@ def prepare_environment() -> None:
     """Set them for what this process starts; what is set already is somebody's choice."""
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
-    path = filter(None, [SOURCE, os.environ.get("PYTHONPATH")])
+    path = filter(None, [_SOURCE, os.environ.get("PYTHONPATH")])
     os.environ["PYTHONPATH"] = os.pathsep.join(path)

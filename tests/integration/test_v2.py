@@ -164,7 +164,7 @@ def test_the_repository_has_one_model(triton: Triton) -> None:
 
 
 @pytest.mark.parametrize("name", ["image", "pixels", "input"])
-@pytest.mark.parametrize("num_images", [1, 12])
+@pytest.mark.parametrize("num_images", [1, 32])
 def test_every_input_is_answered_as_predict_answers_the_same_images(
     triton: Triton,
     service: Service,
