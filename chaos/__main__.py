@@ -1,13 +1,11 @@
 """The service under load while faults are done to it: `make chaos`.
 
-Prints a Markdown page and a JSON line, and keeps both in `--results`.
+Prints a Markdown page and a JSON line, and keeps both in `--results` after each fault.
 """
 
 import argparse
 import asyncio
-import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -20,13 +18,12 @@ from benchmarks.latency import poisson_arrivals
 from benchmarks.machine import describe_machine
 from benchmarks.photos import answer_rightly, read_files, write_checkpoint
 from benchmarks.processes import find_free_port
-from benchmarks.report import write_table
 from benchmarks.stage import tell
 from chaos.client import Client, Question
 from chaos.cluster import Service, serving, write_config
 from chaos.faults import FAULTS, Fault
 from chaos.questions import Gallery, hang, paint
-from chaos.report import Record, Window, as_json, summarise, write_section
+from chaos.report import Record, Report, Window, summarise
 
 RESULTS = Path(__file__).parent / "results"
 LOAD = 0.5
@@ -34,15 +31,15 @@ LOAD = 0.5
 
 BUNCH = 8
 """Requests that come together: some are under way, and some wait, whenever a fault strikes."""
-INTRODUCTION = f"""\
-Made by `make chaos`: an open loop of requests, in bunches of {BUNCH} at random times, while faults
-are done to the service, two replicas of each tier on three nodes of one machine. The client
-repeats what was not answered or was answered with 503; every class is checked."""
+
+RECOVERY = 3.0
+"""Of the time that the service was not whole: how long it is then left in peace. What has waited
+meanwhile is done after as long again, at half of what it can do."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """What is asked of which application; `quiet_s` is between two injections."""
+    """What is asked of which application; `quiet_s`, at least, is between two injections."""
 
     title: str
     gallery: Gallery
@@ -52,27 +49,19 @@ class Mode:
 
 
 def main() -> int:
+    """Returns the exit status: 1 where an image was lost or wrong."""
     arguments = parse_arguments()
-    machine = describe_machine()
-    sections: list[str] = []
-    found: dict[str, object] = {"machine": machine}
+    report = Report(arguments.results, describe_machine())
+    bad = False
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         for model in arguments.models:
-            mode, config = prepare(model, folder, arguments)
-            rate, records = try_all(mode, config, arguments.faults)
-            setting = f"{mode.images_a_request} images a request, {rate:.1f} requests/s offered."
-            sections.append(write_section(mode.title, setting, records))
-            found[model] = [as_json(record) for record in records]
-    machine["load average at end"] = f"{os.getloadavg()[0]:.1f}"
-    publish(machine, sections, found, arguments.results)
-    return int(any(record["lost"] or record["wrong"] for record in _records(found)))
-
-
-def _records(found: dict[str, object]) -> Iterator[dict[str, int]]:
-    for value in found.values():
-        if isinstance(value, list):
-            yield from value
+            mode, config = prepare(model, Path(name), arguments)
+            for record in try_all(mode, config, arguments.faults):
+                report.add(mode.title, record)
+                bad = bad or record.lost > 0 or record.wrong > 0
+    print(report.page)
+    print(report.line)
+    return int(bad)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -104,16 +93,18 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
     return mode, config
 
 
-def try_all(mode: Mode, config: Path, names: Sequence[str]) -> tuple[float, list[Record]]:
-    """The rate offered, requests/s, and what came of each fault."""
+def try_all(mode: Mode, config: Path, names: Sequence[str]) -> Iterator[Record]:
+    """What comes of one fault after the other."""
     tell(f"{mode.title}: starting three nodes")
     with serving(config) as service:
+        service.wait_until_whole()
         client = Client(service.url)
         questions = mode.gallery.ask(mode.images_a_request)
         asyncio.run(client.measure_rate(questions, 4, 5))  # warm
         rate = LOAD * asyncio.run(client.measure_rate(questions, 4, 10))
-        records = [_try(mode, service, fault, rate) for fault in FAULTS if fault.name in names]
-    return rate, records
+        for fault in FAULTS:
+            if fault.name in names:
+                yield _try(mode, service, fault, rate)
 
 
 def _try(mode: Mode, service: Service, fault: Fault, rate: float) -> Record:
@@ -127,9 +118,8 @@ def _try(mode: Mode, service: Service, fault: Fault, rate: float) -> Record:
     client = Client(service.url)
     questions = ask(mode.images_a_request)
     windows = _strike(client, service, fault, questions, arrivals_s, mode.quiet_s)
-    record = summarise(fault, client.tally, windows, service.count_retries() - before)
-    tell(json.dumps(as_json(record)))
-    return record
+    retries = service.count_retries() - before
+    return summarise(fault, rate, client.tally, windows, retries)
 
 
 def _strike(
@@ -148,32 +138,16 @@ def _strike(
     with ThreadPoolExecutor(1) as thread:
         asking = thread.submit(lambda: asyncio.run(client.send(questions, arrivals_s)))
         last = time.monotonic() + 0.9 * arrivals_s[-1]
+        peace_s = quiet_s
         while fault.inject:
-            time.sleep(quiet_s)
+            time.sleep(peace_s)
             if (start := time.monotonic()) > last:
                 break
             fault.inject(service)
             windows.append((start, time.monotonic()))
+            peace_s = max(quiet_s, RECOVERY * (windows[-1][1] - start))
         asking.result()
     return windows
-
-
-def publish(
-    machine: dict[str, str], sections: Sequence[str], found: dict[str, object], results: Path
-) -> None:
-    parts = [
-        "# Faults",
-        INTRODUCTION,
-        *sections,
-        "## Machine",
-        write_table(("what", "value"), list(machine.items())),
-    ]
-    page, line = "\n\n".join(parts) + "\n", json.dumps(found, allow_nan=False)
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "faults.md").write_text(page)
-    (results / "faults.json").write_text(f"{line}\n")
-    print(page)
-    print(line)
 
 
 if __name__ == "__main__":

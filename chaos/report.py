@@ -1,22 +1,30 @@
 """What the faults cost, in words: one Markdown page, one JSON line."""
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.latency import percentile
 from benchmarks.report import write_table
 from chaos.client import Tally
-from chaos.faults import Fault
+from chaos.faults import FAULTS, Fault
 
 Window = tuple[float, float]
+INTRODUCTION = """\
+Made by `make chaos`: an open loop of requests, in bunches at random times, while faults are done
+to the service, two replicas of each tier on three nodes of one machine. The client repeats what
+was not answered or was answered with 503; every class is checked. A fault comes again when the
+service has been whole for some seconds."""
 
 
 @dataclass(frozen=True)
 class Record:
     """What came of one kind of fault.
 
+    offered_per_s: requests.
     injections: how often it was done. healed_s: how long the service then took to be whole, in
         the worst case.
     repeats: attempts after the first, by the client. retries: on another replica, by the
@@ -25,6 +33,7 @@ class Record:
     """
 
     fault: str
+    offered_per_s: float
     injections: int
     healed_s: float
     requests: int
@@ -40,7 +49,9 @@ class Record:
     failures: Mapping[str, int]
 
 
-def summarise(fault: Fault, tally: Tally, windows: Sequence[Window], retries: int) -> Record:
+def summarise(
+    fault: Fault, rate: float, tally: Tally, windows: Sequence[Window], retries: int
+) -> Record:
     """`windows` say from when until when the service was not whole."""
     first = windows[0][0] if windows else -math.inf
     during = [result for start, end in windows for result in tally.between(start, end).results]
@@ -50,6 +61,7 @@ def summarise(fault: Fault, tally: Tally, windows: Sequence[Window], retries: in
     calm = [result for result in tally.results if id(result) not in known]
     return Record(
         fault.what,
+        rate,
         len(windows),
         max((end - start for start, end in windows), default=0.0),
         len(tally.results),
@@ -70,8 +82,56 @@ def _p99(latencies_ms: Sequence[float]) -> float:
     return percentile(latencies_ms, 99) if latencies_ms else math.nan
 
 
+class Report:
+    """`faults.md` and `faults.json` in a folder, of all runs made there.
+
+    A run replaces what it tries again, and leaves the rest.
+    """
+
+    def __init__(self, folder: Path, machine: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._machine = machine
+        self._sections = _read(folder / "faults.json")
+
+    def add(self, title: str, record: Record) -> None:
+        """Put a record among those of its section, and write the page and the line."""
+        section = self._sections.setdefault(title, {})
+        section[record.fault] = record
+        order = [fault.what for fault in FAULTS]
+        self._sections[title] = dict(sorted(section.items(), key=lambda each: order.index(each[0])))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "faults.md").write_text(self.page)
+        (self._folder / "faults.json").write_text(f"{self.line}\n")
+
+    @property
+    def page(self) -> str:
+        machine = write_table(("what", "value"), list(self._machine.items()))
+        tables = [_section(title, list(each.values())) for title, each in self._sections.items()]
+        return "\n\n".join(["# Faults", INTRODUCTION, *tables, "## Machine", machine]) + "\n"
+
+    @property
+    def line(self) -> str:
+        sections = {
+            title: [_as_json(record) for record in each.values()]
+            for title, each in self._sections.items()
+        }
+        return json.dumps({"machine": self._machine, "faults": sections}, allow_nan=False)
+
+
+def _read(path: Path) -> dict[str, dict[str, Record]]:
+    """The records of earlier runs, by section and fault."""
+    if not path.exists():
+        return {}
+    found: dict[str, list[dict[str, Any]]] = json.loads(path.read_text())["faults"]
+    return {
+        title: {each["fault"]: _from_json(each) for each in records}
+        for title, records in found.items()
+    }
+
+
 HEADINGS = (
     "fault",
+    "requests/s",
     "times",
     "whole again within, s",
     "requests",
@@ -85,21 +145,21 @@ HEADINGS = (
 )
 
 
-def write_section(title: str, setting: str, records: Sequence[Record]) -> str:
-    """One mode's table."""
-    parts = [f"## {title}", setting, write_table(HEADINGS, [_row(each) for each in records])]
-    reasons = [
-        f"- {each.fault}: "
-        + ", ".join(f"{count} x {what}" for what, count in each.failures.items())
-        for each in records
-        if each.failures
-    ]
-    if reasons:
+def _section(title: str, records: Sequence[Record]) -> str:
+    parts = [f"## {title}", write_table(HEADINGS, [_row(each) for each in records])]
+    if reasons := list(_reasons(records)):
         parts += ["What the client met instead of an answer, and repeated:", "\n".join(reasons)]
     return "\n\n".join(parts)
 
 
-def as_json(record: Record) -> dict[str, Any]:
+def _reasons(records: Sequence[Record]) -> Iterator[str]:
+    for each in records:
+        if each.failures:
+            counts = ", ".join(f"{count} x {what}" for what, count in each.failures.items())
+            yield f"- {each.fault}: {counts}"
+
+
+def _as_json(record: Record) -> dict[str, Any]:
     """A latency that is not there is null."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -107,10 +167,18 @@ def as_json(record: Record) -> dict[str, Any]:
     }
 
 
+def _from_json(values: Mapping[str, Any]) -> Record:
+    fields: dict[str, Any] = {
+        key: math.nan if value is None else value for key, value in values.items()
+    }
+    return Record(**fields)
+
+
 def _row(record: Record) -> tuple[str, ...]:
     p99s = (record.p99_before_ms, record.p99_during_ms, record.p99_after_ms)
     return (
         record.fault,
+        f"{record.offered_per_s:.1f}",
         str(record.injections) if record.injections else "",
         f"{record.healed_s:.0f}" if record.injections else "",
         str(record.requests),
