@@ -1,21 +1,26 @@
-# make serve: install into .venv and serve on localhost:5000 (CONFIG=... for another YAML)
+# make serve: install into .venv and serve on localhost:5000 (CONFIG=... for another YAML,
+#             ARGS='--metrics-port 0' for options of the launcher)
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try)
 # make bench-growth: its cost as replicas, images and requests grow
 # make chaos: kill parts of the service while it serves (ARGS=--quick for a short try)
 # make overload: offer ten times what it can do
+# make image: build the container image, run it and have it classify PHOTOS (or made-up pictures)
 
 CONFIG ?= serve_config.yaml
 PYTHON ?= python3
 FUZZ_S ?= 600
+BUILD ?= docker build --tag densenet-serve .
+RUN ?= docker run --rm --init --publish 5000:5000 densenet-serve
+PHOTOS ?=
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 
-.PHONY: serve test check fuzz bench bench-growth chaos overload clean
+.PHONY: serve test check fuzz bench bench-growth chaos overload image clean
 
 serve: $(VENV)/.serve
-	exec $(VENV)/bin/python -m deployments $(CONFIG)
+	exec $(VENV)/bin/python -m deployments $(CONFIG) $(ARGS)
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
@@ -24,6 +29,9 @@ check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
+	$(VENV)/bin/shellcheck .ci/run *.sh
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 fuzz: $(VENV)/.dev
 	$(VENV)/bin/python -W ignore -m tests.fuzz $(FUZZ_S)
@@ -39,6 +47,10 @@ chaos: $(VENV)/.bench
 
 overload: $(VENV)/.bench
 	$(VENV)/bin/python -m chaos.overload $(ARGS)
+
+image: $(VENV)/.dev
+	$(BUILD)
+	$(VENV)/bin/python -m tests.image "$(RUN)" $(PHOTOS)
 
 clean:
 	rm -rf $(VENV) benchmarks/.venvs

@@ -54,7 +54,7 @@ def write_config(stage: Stage, port: int, **changes: Mapping[str, Any]) -> Path:
 
 def launch_service(port: int, stage: Stage, **changes: Mapping[str, Any]) -> Launch:
     config = write_config(stage, port, **changes)
-    return Launch([sys.executable, "-m", "deployments", str(config)])
+    return Launch([sys.executable, "-m", "deployments", str(config), "--metrics-port", "0"])
 
 
 def _peer(

@@ -85,6 +85,12 @@ class Service:
     def add_node(self) -> None:
         self._cluster.add_node(**NODE)
 
+    def nodes_of(self, deployment: str) -> list[str]:
+        """The node of each of its replicas that run."""
+        application = self._rest.get_serve_details()["applications"]["densenet"]
+        replicas = application["deployments"][deployment]["replicas"]
+        return [each["node_id"] for each in replicas if each["state"] == "RUNNING"]
+
     def count_retries(self) -> int:
         """What the service's own counter says, over all nodes that are there."""
         state: Any = self._cluster.global_state
@@ -162,13 +168,12 @@ def serving(config: Path) -> Iterator[Service]:
     try:
         for _ in range(2):
             cluster.add_node(**NODE)
-        launch = [sys.executable, "-m", "deployments", str(config)]
+        launch = [sys.executable, "-m", "deployments", str(config), "--metrics-port", "0"]
         log = config.parent / "launcher.log"
         server = Server(launch, {"RAY_ADDRESS": cluster.address}, log)
         try:
             service = Service(cluster, config, mark)
             wait_until_ready(server, service.url)
-            service.wait_until_whole()
             yield service
         finally:
             server.stop()

@@ -98,7 +98,8 @@ def serving(folder: Path) -> Iterator[tuple[Server, str]]:
     config = folder / "overload.yaml"
     config.write_text(yaml.safe_dump(document))
     url = f"http://127.0.0.1:{port}"
-    server = Server([sys.executable, "-m", "deployments", str(config)], {}, folder / "log")
+    launch = [sys.executable, "-m", "deployments", str(config), "--metrics-port", "0"]
+    server = Server(launch, {}, folder / "log")
     try:
         wait_until_ready(server, url)
         server.wait_until_at_rest()

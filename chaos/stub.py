@@ -32,6 +32,7 @@ def colour_of(number: int) -> tuple[int, int, int]:
 class StubModel:
     """Meets `model.Model`: sleeps for each image, and answers the class of its colour."""
 
+    engine, device, precision = "stub", "cpu", "none"
     streams = 1
 
     def __init__(self, image_s: float) -> None:

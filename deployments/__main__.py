@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pydantic
@@ -27,6 +27,9 @@ import requests
 import yaml
 from ray import serve
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import (
     ApplicationStatus,
     ApplicationStatusOverview,
@@ -40,6 +43,7 @@ from deployments.settings import Settings
 POLL_PERIOD_S = 0.25
 STOP_MARGIN_S = 10.0
 """What Ray may take to stop the replicas, over the time in which they drain."""
+ANSWER_WITHIN_S = 5.0
 EXIT_WITHIN_S = 5.0
 """How long Ray's processes may take to end when they are told to, before they are killed."""
 
@@ -47,9 +51,9 @@ EXIT_WITHIN_S = 5.0
 def main() -> int:
     """Run until stopped. Returns the exit status."""
     stop = StopSignal()
+    arguments = parse_arguments()
     try:
-        config = read_config(parse_arguments())
-        launch(config, stop)
+        launch(read_config(arguments.config), RayOptions.of(arguments), stop)
     except StartError as error:
         print(f"densenet-serve cannot start: {error}", file=sys.stderr)
         return 1
@@ -59,11 +63,48 @@ def main() -> int:
     return 0
 
 
-def parse_arguments() -> Path:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deployments", description=__doc__)
     parser.add_argument("config", type=Path, help="a Ray Serve YAML, such as serve_config.yaml")
-    path: Path = parser.parse_args().config
-    return path
+    ray_options = parser.add_argument_group("the Ray that is started")
+    ray_options.add_argument(
+        "--node-ip",
+        default="127.0.0.1",
+        help="with 127.0.0.1, the default, its ports (the metrics' among them) are for this "
+        "machine alone; with another address of it, or `auto`, they are on all interfaces",
+    )
+    ray_options.add_argument(
+        "--metrics-port", type=int, default=8080, help="for Prometheus; 0: any; default: 8080"
+    )
+    ray_options.add_argument(
+        "--dashboard-host", default="127.0.0.1", help="where Ray's dashboard listens"
+    )
+    return parser.parse_args()
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Of a Ray of our own; one that is joined has been started already.
+
+    node_ip: None for what Ray finds, which opens its ports on all interfaces.
+    """
+
+    node_ip: str | None
+    metrics_port: int
+    dashboard_host: str
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Self:
+        node_ip = None if arguments.node_ip == "auto" else arguments.node_ip
+        return cls(node_ip, arguments.metrics_port, arguments.dashboard_host)
+
+    def as_arguments(self) -> dict[str, Any]:
+        """For `ray.init`."""
+        return {
+            "_node_ip_address": self.node_ip,
+            "_metrics_export_port": self.metrics_port,
+            "dashboard_host": self.dashboard_host,
+        }
 
 
 @dataclass(frozen=True)
@@ -148,14 +189,14 @@ class StopSignal:
             self.catch()
 
 
-def launch(config: Config, stop: StopSignal) -> None:
+def launch(config: Config, ray_options: RayOptions, stop: StopSignal) -> None:
     """Bring the service up, keep it until `stop`, take it down.
 
     Raises StartError where it cannot come up, RayLost where Ray ends under it.
     """
-    check_ports(config)
+    check_ports(config, ray_options)
     print("Starting Ray ...", flush=True)
-    dashboard = start_ray(config)
+    dashboard = start_ray(config, ray_options)
     core = find_ray_core()
     stop.catch()
     try:
@@ -172,13 +213,15 @@ def launch(config: Config, stop: StopSignal) -> None:
         end_ray()
 
 
-def check_ports(config: Config) -> None:
+def check_ports(config: Config, ray_options: RayOptions) -> None:
     http = config.schema.http_options
     check_port(http.host, http.port, "http_options.port")
     if config.serves_grpc:
         # Ray's gRPC proxy listens on all interfaces and has no option for it.
         everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
         check_port(everywhere, config.schema.grpc_options.port, "grpc_options.port")
+    if "RAY_ADDRESS" not in os.environ:
+        check_port(ray_options.node_ip or "", ray_options.metrics_port, "--metrics-port")
 
 
 def check_port(host: str, port: int, option: str) -> None:
@@ -194,13 +237,14 @@ def check_port(host: str, port: int, option: str) -> None:
             ) from error
 
 
-def start_ray(config: Config) -> str:
+def start_ray(config: Config, ray_options: RayOptions) -> str:
     """Start a local Ray, or join RAY_ADDRESS. Returns the dashboard's host and port."""
     prepare_environment()
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
     address = os.environ.get("RAY_ADDRESS", "local")
+    options = ray_options.as_arguments() if address == "local" else {}
     try:
-        context = ray.init(address=address, namespace="serve", log_to_driver=True)
+        context = ray.init(address=address, namespace="serve", log_to_driver=True, **options)
     except ConnectionError as error:
         raise StartError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
     return str(context.dashboard_url)
@@ -228,6 +272,7 @@ def deploy(config: Config, dashboard: str) -> None:
         http_options=config.schema.http_options.model_dump(),
         grpc_options=config.schema.grpc_options.model_dump(),
         logging_config=config.schema.logging_config,
+        tracing_config=config.schema.tracing_config,
     )
     ServeSubmissionClient(f"http://{dashboard}").deploy_applications(config.document)
 
@@ -283,12 +328,27 @@ def drain(config: Config, stop: StopSignal) -> None:
     names = {application.name for application in config.schema.applications}
     try:
         with stop.interrupting(config.drain_s + STOP_MARGIN_S):
+            while any(count_under_way(name) for name in names):
+                time.sleep(POLL_PERIOD_S)
             for name in names:
                 serve.delete(name, _blocking=False)
             while names & serve.status().applications.keys():
                 time.sleep(POLL_PERIOD_S)
     except KeyboardInterrupt:
         print("Stopping at once: what is still in flight is lost.", flush=True)
+
+
+def count_under_way(application: str) -> int:
+    """The requests that its Ingresses, which take no more, still have: none where it has failed."""
+    status = serve.status().applications.get(application)
+    if status is None or status.status != ApplicationStatus.RUNNING:
+        return 0
+    ingress: DeploymentHandle[Any] = serve.get_app_handle(application)
+    try:
+        return sum(ingress.broadcast("drain").results(timeout_s=ANSWER_WITHIN_S))
+    except (RayError, RayServeException, TimeoutError) as error:
+        print(f"An Ingress does not say what it has in flight: {type(error).__name__}", flush=True)
+        return 0
 
 
 def end_ray() -> None:

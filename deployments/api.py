@@ -1,7 +1,6 @@
 """The HTTP application: routes and the table of errors. Knows nothing of Ray."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -14,8 +13,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from deployments import tracing
 from deployments.access import AccessKeys
-from deployments.envelope import Count, Envelope, render_error
+from deployments.envelope import Envelope, refuse
 from deployments.errors import (
     MalformedRequest,
     MethodNotAllowed,
@@ -27,6 +27,7 @@ from deployments.errors import (
 from deployments.intake import Intake
 from deployments.page import mount_page
 from deployments.pipeline import ClassifierPort, Pipeline, Result, until
+from deployments.record import Observe, Record
 from deployments.schemas import (
     ErrorBody,
     ImageResult,
@@ -35,7 +36,6 @@ from deployments.schemas import (
     describe_image,
 )
 from deployments.settings import Limits
-from deployments.timings import Timings
 from deployments.uploads import read_uploads
 from deployments.v2.inference import InferenceModel
 from deployments.v2.rest import create_router
@@ -54,7 +54,7 @@ def create_api(
     classifier: ClassifierPort,
     limits: Limits,
     keys: AccessKeys | None = None,
-    count: Count | None = None,
+    observe: Observe | None = None,
 ) -> FastAPI:
     """Build the HTTP application around a classifier; with `keys`, for those who have one."""
 
@@ -74,7 +74,7 @@ def create_api(
         lifespan=lifespan,
     )
     api.add_middleware(Intake, limits=limits, keys=keys)
-    api.add_middleware(Envelope, model_version=lambda: classifier.model_version, count=count)
+    api.add_middleware(Envelope, model_version=lambda: classifier.model_version, observe=observe)
     _add_error_table(api)
     _add_health(api, classifier)
     _add_classification(api, classifier, limits, wants_key=keys is not None)
@@ -109,31 +109,35 @@ def _add_classification(
     async def predict(
         request: Request, top_k: TopK = None, deadline_ms: DeadlineMs = None
     ) -> Response:
-        timings = Timings()
-        results = await _classify(request, deadline_ms, timings, at_most=limits.max_images)
-        return _render_all(results, top_k, timings)
+        results = await _classify(request, deadline_ms, at_most=limits.max_images)
+        return _render_all(results, top_k, request)
 
     async def run_inference(
         request: Request, top_k: TopK = None, deadline_ms: DeadlineMs = None
     ) -> Response:
-        timings = Timings()
-        results = await _classify(request, deadline_ms, timings, at_most=1)
+        results = await _classify(request, deadline_ms, at_most=1)
         (result,) = results.values()
-        return _render_one(result, top_k, timings)
+        return _render_one(result, top_k, request)
 
     async def _classify(
-        request: Request, deadline_ms: int | None, timings: Timings, at_most: int
+        request: Request, deadline_ms: int | None, at_most: int
     ) -> dict[str, Result]:
-        started = time.monotonic()
-        timeout_s = min(limits.timeout_s, (deadline_ms or float("inf")) / 1000)
-        classifier.admit()
-        async with until(started + timeout_s):
-            uploads = await read_uploads(request.headers, request.stream(), limits)
-            timings.parse_ms = 1000 * (time.monotonic() - started)
+        record = _record_of(request)
+        deadline = record.started + min(limits.timeout_s, (deadline_ms or float("inf")) / 1000)
+        with classifier.admit():
+            return await _answer(request, record, deadline, at_most)
+
+    async def _answer(
+        request: Request, record: Record, deadline: float, at_most: int
+    ) -> dict[str, Result]:
+        async with until(deadline):
+            with tracing.span("parse"):
+                uploads = await read_uploads(request.headers, request.stream(), limits)
+            record.timings.parse_ms = 1000 * record.duration_s
+            record.images = len(uploads)
             if len(uploads) > at_most:
                 raise OneImageExpected(f"send one image, not {len(uploads)}")
-            request.state.images = len(uploads)
-            return await pipeline.run(uploads, started + timeout_s, timings)
+            return await pipeline.run(uploads, deadline, record)
 
     for method in ("POST", "GET"):
         api.add_api_route(
@@ -165,7 +169,7 @@ def _describe_keys() -> list[Any]:
     return [Security(scheme) for scheme in schemes]
 
 
-def _render_all(results: dict[str, Result], top_k: int | None, timings: Timings) -> Response:
+def _render_all(results: dict[str, Result], top_k: int | None, request: Request) -> Response:
     """One object by name. A lone failure is the answer; when all failed, the first's status."""
     failures = [result for result in results.values() if isinstance(result, ServiceError)]
     if len(results) == len(failures) == 1:
@@ -177,13 +181,19 @@ def _render_all(results: dict[str, Result], top_k: int | None, timings: Timings)
         for name, result in results.items()
     }
     status = failures[0].status if len(failures) == len(results) else 200
-    return JSONResponse(body, status, headers=timings.headers())
+    return JSONResponse(body, status, headers=_record_of(request).timings.headers())
 
 
-def _render_one(result: Result, top_k: int | None, timings: Timings) -> Response:
+def _render_one(result: Result, top_k: int | None, request: Request) -> Response:
     if isinstance(result, ServiceError):
         raise result
-    return JSONResponse(describe_image(result, top_k), headers=timings.headers())
+    headers = _record_of(request).timings.headers()
+    return JSONResponse(describe_image(result, top_k), headers=headers)
+
+
+def _record_of(request: Request) -> Record:
+    record: Record = request.state.record
+    return record
 
 
 def _add_error_table(api: FastAPI) -> None:
@@ -191,27 +201,27 @@ def _add_error_table(api: FastAPI) -> None:
 
     @api.exception_handler(ServiceError)
     async def service_error(request: Request, error: ServiceError) -> Response:
-        return render_error(error, request.scope["path"])
+        return refuse(error, request.scope)
 
     @api.exception_handler(404)
     async def not_found(request: Request, _: HTTPException) -> Response:
-        return render_error(NotFound("there is nothing at this path"), request.scope["path"])
+        return refuse(NotFound("there is nothing at this path"), request.scope)
 
     @api.exception_handler(405)
     async def method_not_allowed(request: Request, error: HTTPException) -> Response:
         refusal = MethodNotAllowed("this path has no such method")
-        return render_error(refusal, request.scope["path"], error.headers)
+        return refuse(refusal, request.scope, error.headers)
 
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         refusal = MalformedRequest(f"{first['loc'][-1]}: {first['msg']}")
-        return render_error(refusal, request.scope["path"])
+        return refuse(refusal, request.scope)
 
     @api.exception_handler(ClientDisconnect)
     async def client_gone(request: Request, _: ClientDisconnect) -> Response:
         refusal = MalformedRequest("the connection ended before the body did")
-        return render_error(refusal, request.scope["path"])
+        return refuse(refusal, request.scope)
 
 
 def _error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

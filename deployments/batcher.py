@@ -87,6 +87,11 @@ class Batcher:
         if done_s > timeout_s:
             raise Overloaded("the images would not be done in time", _whole_seconds(done_s))
 
+    @property
+    def waiting_images(self) -> int:
+        """Those before the model included."""
+        return len(self._expected)
+
     def expect(self, jobs: Iterable[Job]) -> None:
         """Count jobs as waiting that are yet to be put."""
         for job in jobs:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from ray import serve
 
-from deployments import metrics
+from deployments import metrics, scaling, tracing
 from deployments.batcher import Batcher, Job, Outcome
 from deployments.classes import load_classes
-from deployments.errors import Internal, Overloaded
+from deployments.errors import Internal
 from deployments.messages import Classification, Images
 from deployments.model import Model, warm_up
 from deployments.settings import Tuning
@@ -30,7 +30,7 @@ class Classifier:
         if weights.source == "untrained":
             logger.warning("serving UNTRAINED weights: %s", weights.reason)
         self.model_version = weights.version
-        model = load_model()
+        self._model = model = load_model()
         warm_up(model)
         self._threads = ModelThreads(model)
         self._batcher = Batcher(self._predict, Tuning().max_batch_size, model.streams)
@@ -53,14 +53,11 @@ class Classifier:
         Raises QueueFull or Overloaded at once, where they would wait for too long, and
         DeadlineExceeded when they did.
         """
-        try:
-            self._batcher.admit(len(images), timeout_s)
-        except Overloaded:
-            metrics.refusals.inc(tags={"tier": "classifier"})
-            raise
+        self._batcher.admit(len(images), timeout_s)
         deadline = time.monotonic() + timeout_s
         jobs = [Job(image, deadline, position) for position, image in enumerate(images)]
         self._batcher.expect(jobs)
+        metrics.show_waiting(self._batcher.waiting_images)
         try:
             await asyncio.gather(*(self._gather(job) for job in jobs))
             outcomes = await asyncio.gather(*(job.outcome for job in jobs), return_exceptions=True)
@@ -68,6 +65,8 @@ class Classifier:
             # Where the caller has gone or one image's time was up, the others cost nothing.
             for job in jobs:
                 job.outcome.cancel()
+            metrics.show_waiting(self._batcher.waiting_images)
+        _trace(jobs, outcomes)
         return summarise(outcomes, self.model_version)
 
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=0)
@@ -77,12 +76,35 @@ class Classifier:
         return [None] * len(jobs)
 
     async def _predict(self, images: Images) -> NDArray[np.float32]:
-        metrics.batch_size.observe(len(images))
+        metrics.count_batch(len(images))
         return await self._threads.predict(images)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Asked by Ray, for `scaling.ImagesInProgress`."""
+        return {scaling.IMAGES: self._batcher.waiting_images}
 
     def check_health(self) -> None:
         """Called by Ray, which replaces the replica when this raises."""
+        # Ray forgets a gauge that is not set again and again.
+        model = self._model
+        metrics.show_model(self.model_version, model.engine, model.device, model.precision)
+        metrics.show_waiting(self._batcher.waiting_images)
         self._threads.check_health()
+
+
+def _trace(jobs: Sequence[Job], outcomes: Sequence[Outcome | BaseException]) -> None:
+    """The way of the request's slowest image, after which the request was done."""
+    ends = [
+        (job.arrived + (outcome.queue_ms + outcome.infer_ms) / 1000, job.arrived, outcome)
+        for job, outcome in zip(jobs, outcomes, strict=True)
+        if isinstance(outcome, Outcome)
+    ]
+    if not ends:
+        return
+    end, arrived, slowest = max(ends, key=lambda each: each[0])
+    started = arrived + slowest.queue_ms / 1000
+    tracing.add_span("queue", arrived, started, images=len(jobs))
+    tracing.add_span("infer", started, end, batch_size=slowest.batch_size)
 
 
 def summarise(outcomes: Sequence[Outcome | BaseException], model_version: str) -> Classification:

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import time
 import uuid
 from collections.abc import Callable, Mapping
 
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.errors import Internal, QueueFull, RetryLater, ServiceError
+from deployments.record import Observe, Record
 from deployments.schemas import describe_error, describe_v2_error
 
 REFUSE_FOR = "X-Refuse-For-S"
@@ -19,9 +19,6 @@ _PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
 _V2_PATH = re.compile(r"/v2(/|$)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-Count = Callable[[str, str], None]
-"""Told of every request that is no probe: who asked (empty where nobody said), and the status."""
-
 logger = logging.getLogger("ray.serve")
 
 
@@ -29,6 +26,14 @@ def choose_request_id(headers: Headers) -> str:
     """The client's X-Request-ID where it is a good one, else a new one."""
     sent = headers.get("x-request-id", "")
     return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+def refuse(
+    error: ServiceError, scope: Scope, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The answer to a request that is refused as a whole, noted in its record."""
+    scope["state"]["record"].refusal = error.code
+    return render_error(error, scope["path"], headers)
 
 
 def render_error(
@@ -52,69 +57,50 @@ class Envelope:
     """
 
     def __init__(
-        self, app: ASGIApp, model_version: Callable[[], str], count: Count | None = None
+        self, app: ASGIApp, model_version: Callable[[], str], observe: Observe | None = None
     ) -> None:
         self._app = app
         self._model_version = model_version
-        self._count = count
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope.setdefault("state", {})
-        answer = _Answer(scope, send, self._model_version)
+        record = scope.setdefault("state", {})["record"] = Record()
+        answer = _Answer(send, record, self._model_version)
         try:
             await self._app(scope, receive, answer.send)
         except Exception:
             logger.exception("unexpected error")
-            if answer.status is None:
-                error = render_error(Internal("something went wrong on our side"), scope["path"])
-                await error(scope, receive, answer.send)
+            if not answer.has_begun:
+                error = Internal("something went wrong on our side")
+                await refuse(error, scope)(scope, receive, answer.send)
         finally:
-            answer.log()
-            if self._count is not None and not answer.is_of_probe:
-                self._count(answer.caller, str(answer.status or "cancelled"))
+            _log(scope, record)
+            if self._observe is not None and scope["path"] not in _PROBES:
+                self._observe(record)
 
 
 class _Answer:
     """One answer on its way out."""
 
-    def __init__(self, scope: Scope, send: Send, model_version: Callable[[], str]) -> None:
-        self.status: int | None = None
-        self._scope = scope
+    def __init__(self, send: Send, record: Record, model_version: Callable[[], str]) -> None:
+        self.has_begun = False
         self._send = send
+        self._record = record
         self._model_version = model_version
-        self._started = time.monotonic()
-
-    @property
-    def caller(self) -> str:
-        """Whose key came; empty without access keys, and where none was let in."""
-        caller: str = self._scope["state"].get("caller", "")
-        return caller
-
-    @property
-    def is_of_probe(self) -> bool:
-        return self._scope["path"] in _PROBES
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.has_begun = True
+            self._record.status = str(message["status"])
             MutableHeaders(scope=message)["X-Model-Version"] = self._model_version()
         await self._send(message)
 
-    def log(self) -> None:
-        """The access log. Ray's formatter adds the request id; images are not logged."""
-        logger.log(
-            logging.DEBUG if self.is_of_probe else logging.INFO,
-            "%s %s %s",
-            self._scope["method"],
-            self._scope["path"],
-            self.status or "cancelled",
-            extra={
-                "status": self.status,
-                "caller": self.caller,
-                "images": self._scope["state"].get("images", 0),
-                "duration_ms": round(1000 * (time.monotonic() - self._started), 1),
-            },
-        )
+
+def _log(scope: Scope, record: Record) -> None:
+    """The access log. Ray's formatter adds the request id; images are not logged."""
+    level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
+    fields = {"method": scope["method"], "path": scope["path"], **record.describe()}
+    logger.log(level, "%s %s %s", scope["method"], scope["path"], record.status, extra=fields)

@@ -1,6 +1,7 @@
 """The environment that this service wants of Ray's processes, on every node it runs on.
 
 Proxies, controllers and replicas are started by Ray, and inherit it from their node.
+`export $(python -m deployments.environment)` sets it for `ray start`.
 """
 
 import os
@@ -30,3 +31,8 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
     path = filter(None, [_SOURCE, os.environ.get("PYTHONPATH")])
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
+
+
+if __name__ == "__main__":
+    for name, value in VARIABLES.items():
+        print(f"{name}={value}")

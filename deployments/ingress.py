@@ -27,7 +27,15 @@ class Ingress(InferenceServicer):
         path = settings.access_keys_file
         self._keys = AccessKeys(Path(path)) if path else None
         model = InferenceModel(self._classifier, self._limits)
-        super().__init__(model, settings.grpc_clients, self._keys, metrics.count_request)
+        metrics.begin()
+        super().__init__(model, settings.grpc_clients, self._keys, metrics.observe)
+
+    async def drain(self) -> int:
+        """Take no more requests. Returns how many still want the Classifier.
+
+        The launcher asks before it stops: Serve would take the Classifiers from under them.
+        """
+        return self._classifier.close()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_api(self._classifier, self._limits, self._keys, metrics.count_request)
+        return create_api(self._classifier, self._limits, self._keys, metrics.observe)

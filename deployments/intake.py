@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.access import AccessKeys, sent_key
 from deployments.budget import Budget, Share
-from deployments.envelope import render_error
+from deployments.envelope import refuse
 from deployments.errors import RequestTooLarge, ServiceError, Unauthorized
+from deployments.record import Record
 from deployments.settings import Limits
 
 BODY_WANTED = "densenet.body.wanted"
@@ -49,11 +50,11 @@ class Intake:
         headers = Headers(scope=scope)
         try:
             if self._keys is not None and not _is_open(scope):
-                scope["state"]["caller"] = self._keys.identify(sent_key(headers))
+                scope["state"]["record"].caller = self._keys.identify(sent_key(headers))
             check_length(headers, self._limits.max_request_bytes)
         except ServiceError as error:
             challenge = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
-            await render_error(error, scope["path"], challenge)(scope, receive, send)
+            await refuse(error, scope, challenge)(scope, receive, send)
         else:
             with self._budget.share() as share:
                 scope["state"]["share"] = share
@@ -89,7 +90,7 @@ class _Body:
         self._limits = limits
         self._share = share
         self._must_ask = BODY_WANTED in scope.get("extensions", {})
-        self._received_bytes = 0
+        self._record: Record = scope["state"]["record"]
 
     async def receive(self) -> Message:
         """The next message. Raises RequestTooLarge, or Overloaded where all are together."""
@@ -106,8 +107,8 @@ class _Body:
         message = await self._receive()
         num_bytes = len(message.get("body", b""))
         self._share.take(num_bytes, self._limits.max_buffered_bytes)
-        self._received_bytes += num_bytes
-        if self._received_bytes > self._limits.max_request_bytes:
+        self._record.received_bytes += num_bytes
+        if self._record.received_bytes > self._limits.max_request_bytes:
             max_bytes = self._limits.max_request_bytes
             raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
         return message

@@ -1,6 +1,13 @@
 """What the service counts beside Ray's own metrics; on Ray's Prometheus endpoint as `ray_...`."""
 
-from ray.util.metrics import Counter, Histogram
+import math
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from deployments.errors import DeadlineExceeded, Internal, Overloaded, Unavailable
+from deployments.record import Record
+
+SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
 _requests = Counter(
     "densenet_requests_total",
@@ -8,26 +15,110 @@ _requests = Counter(
     tag_keys=("caller", "status"),
 )
 
-batch_size = Histogram(
+_request_duration = Histogram(
+    "densenet_request_duration_seconds",
+    description="From the first byte that the ingress saw to the answer, by status.",
+    boundaries=SECONDS,
+    tag_keys=("status",),
+)
+
+_stage_duration = Histogram(
+    "densenet_stage_duration_seconds",
+    description="Of requests that were classified: parse (receiving the body included), decode, "
+    "queue (the longest wait of its images for the model) and infer (its slowest batch).",
+    boundaries=SECONDS,
+    tag_keys=("stage",),
+)
+
+_images = Counter(
+    "densenet_images_total",
+    description="Images by outcome: `classified`, the code of an image's own error, or `refused` "
+    "with its whole request.",
+    tag_keys=("outcome",),
+)
+
+_refusals = Counter(
+    "densenet_refusals_total",
+    description="Requests refused as a whole, by the error's code and by the tier that did: the "
+    "`ingress`, or the `proxy` before it.",
+    tag_keys=("tier", "reason"),
+)
+
+# By its buckets and its count: of a histogram's sum Ray makes an estimate.
+_batch_size = Histogram(
     "densenet_batch_size",
     description="Images in each batch put before the model.",
     boundaries=[1, 2, 4, 8, 16, 32, 64, 128],
 )
 
-retries = Counter(
+_waiting_images = Gauge(
+    "densenet_waiting_images",
+    description="Images before the model of a Classifier, those of the running batch included.",
+)
+
+_model_info = Gauge(
+    "densenet_model_info",
+    description="1 for each Classifier, by what it serves.",
+    tag_keys=("weights", "engine", "device", "precision"),
+)
+
+_retries = Counter(
     "densenet_retries_total",
     description="Classifications whose replica was lost: `retried` on another one, or `refused` "
     "because a retry would have been over the budget.",
     tag_keys=("outcome",),
 )
 
-refusals = Counter(
-    "densenet_refusals_total",
-    description="Requests refused because too many images were waiting, by the tier that did.",
-    tag_keys=("tier",),
-)
+
+def begin() -> None:
+    """Have what alerts watch there from the start: a counter's first value is no increase.
+
+    Ray refuses to count nothing, and the smallest number there is is lost in the first sum.
+    """
+    nothing = math.ulp(0.0)
+    for outcome in ("retried", "refused"):
+        _retries.inc(nothing, tags={"outcome": outcome})
+    for outcome in ("classified", Internal.code):
+        _images.inc(nothing, tags={"outcome": outcome})
+    for reason in (Overloaded.code, Unavailable.code, DeadlineExceeded.code):
+        _refusals.inc(nothing, tags={"tier": "ingress", "reason": reason})
 
 
-def count_request(caller: str, status: str) -> None:
-    """`status` is that of HTTP, or gRPC's name for it."""
-    _requests.inc(tags={"caller": caller, "status": status})
+def show_model(weights: str, engine: str, device: str, precision: str) -> None:
+    """Say what this Classifier serves."""
+    tags = {"weights": weights, "engine": engine, "device": device, "precision": precision}
+    _model_info.set(1, tags=tags)
+
+
+def show_waiting(images: int) -> None:
+    """Those before the model included."""
+    _waiting_images.set(images)
+
+
+def observe(record: Record) -> None:
+    """Count a request that the ingress has answered."""
+    _requests.inc(tags={"caller": record.caller, "status": record.status})
+    _request_duration.observe(record.duration_s, tags={"status": record.status})
+    for outcome, count in record.outcomes.items():
+        _images.inc(count, tags={"outcome": outcome})
+    if refused := record.images - record.outcomes.total():
+        _images.inc(refused, tags={"outcome": "refused"})
+    if record.refusal:
+        count_refusal("ingress", record.refusal)
+    if record.timings.batch_size:
+        for stage, ms in record.timings.stages().items():
+            _stage_duration.observe(ms / 1000, tags={"stage": stage})
+
+
+def count_batch(images: int) -> None:
+    _batch_size.observe(images)
+
+
+def count_retry(outcome: str) -> None:
+    """`retried` or `refused`."""
+    _retries.inc(tags={"outcome": outcome})
+
+
+def count_refusal(tier: str, reason: str) -> None:
+    """`reason` is an error's code."""
+    _refusals.inc(tags={"tier": tier, "reason": reason})

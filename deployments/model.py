@@ -17,9 +17,20 @@ class Model(Protocol):
     """A DenseNet-121 on one device, ready to predict.
 
     streams: how many batches it runs at once, each called from a thread of its own.
+    precision: that of the arithmetic, where `auto` has been decided.
     """
 
-    streams: int
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def streams(self) -> int: ...
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).

@@ -29,6 +29,9 @@ GRAPH_FORMAT = 1
 _MEAN = 255 * IMAGENET_MEAN.reshape(1, 3, 1, 1)
 _STD = 255 * IMAGENET_STD.reshape(1, 3, 1, 1)
 
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "auto": "f32"}
+"""`auto` is fp32: bf16 shifts probabilities by more than 0.02 on the test model."""
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -39,6 +42,9 @@ class OpenVINOModel:
     a core of theirs; streams do not wait for one another.
     """
 
+    engine = "openvino"
+    device = "cpu"
+
     def __init__(self, weights: Weights, precision: Precision) -> None:
         self.streams = len(os.sched_getaffinity(0))
         self._of_thread = threading.local()
@@ -47,12 +53,15 @@ class OpenVINOModel:
             _load_graph(core, weights),
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": _precision_hint(precision),
+                "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "NUM_STREAMS": str(self.streams),
                 "INFERENCE_NUM_THREADS": str(self.streams),
                 "ENABLE_CPU_PINNING": "NO",
             },
         )
+        # A CPU that lacks what was hinted at computes in another one.
+        chosen = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        self.precision = next(name for name, hint in _HINTS.items() if hint == chosen)
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         if images.dtype == np.uint8:
@@ -71,11 +80,6 @@ class OpenVINOModel:
             self._of_thread.request = self._compiled.create_infer_request()
         request: openvino.InferRequest = self._of_thread.request
         return request
-
-
-def _precision_hint(precision: Precision) -> str:
-    """`auto` is fp32: bf16 shifts probabilities by more than 0.02 on the test model."""
-    return {"auto": "f32", "fp32": "f32", "bf16": "bf16", "fp16": "f16"}[precision]
 
 
 def _load_graph(core: openvino.Core, weights: Weights) -> openvino.Model:

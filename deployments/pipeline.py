@@ -6,17 +6,18 @@ Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierPor
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deployments import tracing
 from deployments.decoders import decoders_of
 from deployments.errors import DeadlineExceeded, ImageError, Internal, ServiceError
 from deployments.messages import Classification, Images
+from deployments.record import Record
 from deployments.settings import Limits
-from deployments.timings import Timings
 from deployments.uploads import Upload
 
 Result = NDArray[np.float32] | ServiceError
@@ -34,8 +35,11 @@ class ClassifierPort(Protocol):
     def is_ready(self) -> bool:
         """Whether a warmed-up Classifier answers."""
 
-    def admit(self) -> None:
-        """Raises Unavailable or Overloaded, where a request would be refused later anyway."""
+    def admit(self) -> AbstractContextManager[None]:
+        """Around all that a request wants of the Classifier, from before its body is read.
+
+        Raises Unavailable or Overloaded, where it would be refused later anyway.
+        """
 
     async def classify(self, images: Images, timeout_s: float) -> Classification:
         """Raises Unavailable, Overloaded or DeadlineExceeded."""
@@ -65,19 +69,21 @@ class Pipeline:
         self._max_pixels = limits.max_image_pixels
 
     async def run(
-        self, uploads: Sequence[Upload], deadline: float, timings: Timings
+        self, uploads: Sequence[Upload], deadline: float, record: Record
     ) -> dict[str, Result]:
         """Classify what can be decoded before `deadline` (of `time.monotonic`).
 
-        Returns a result for each upload, by name, in their order; fills in `timings`.
+        Returns a result for each upload, by name, in their order; fills in `record`.
         Raises Overloaded at once while too many images that never end occupy the decoders.
         """
         started = time.monotonic()
         decoders_of(asyncio.get_running_loop()).check()
-        decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
-        timings.decode_ms = 1000 * (time.monotonic() - started)
+        with tracing.span("decode", images=len(uploads)):
+            decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
+        record.timings.decode_ms = 1000 * (time.monotonic() - started)
+        record.outcomes.update(item.code for item in decoded if isinstance(item, ImageError))
         images = [item for item in decoded if not isinstance(item, ImageError)]
-        rows = iter(await self.classify(np.stack(images), deadline, timings) if images else [])
+        rows = iter(await self.classify(np.stack(images), deadline, record) if images else [])
         results = [item if isinstance(item, ImageError) else next(rows) for item in decoded]
         return dict(zip((upload.name for upload in uploads), results, strict=True))
 
@@ -90,12 +96,16 @@ class Pipeline:
         except ImageError as error:
             return error
 
-    async def classify(self, images: Images, deadline: float, timings: Timings) -> list[Result]:
+    async def classify(self, images: Images, deadline: float, record: Record) -> list[Result]:
         """Classify images that are decoded already; a result for each, in their order."""
         answer = await self._classifier.classify(images, deadline - time.monotonic())
-        timings.queue_ms = answer.queue_ms
-        timings.infer_ms = answer.infer_ms
-        timings.batch_size = answer.batch_size
+        record.timings.queue_ms = answer.queue_ms
+        record.timings.infer_ms = answer.infer_ms
+        record.timings.batch_size = answer.batch_size
+        record.outcomes.update(
+            Internal.code if index in answer.failed else "classified"
+            for index in range(len(images))
+        )
         return [
             Internal("the model failed on this image") if index in answer.failed else row
             for index, row in enumerate(answer.probabilities)

@@ -92,7 +92,10 @@ class ProxyEnvelope:
             logger.exception("the proxy failed on request %s", answer.request_id)
         self._full.learn(scope["path"], answer.headers)
         error = answer.missing()
-        return None if error is None else render_error(error, scope["path"])
+        if error is None:
+            return None
+        metrics.count_refusal("proxy", error.code)
+        return render_error(error, scope["path"])
 
 
 class FullPaths:
@@ -115,7 +118,7 @@ class FullPaths:
         full = self._known.get(path)
         if full is None or full.lets_in():
             return None
-        metrics.refusals.inc(tags={"tier": "proxy"})
+        metrics.count_refusal("proxy", QueueFull.code)
         refusal = QueueFull("too many images are waiting", int(full.headers["Retry-After"]))
         return render_error(refusal, path, {"X-Model-Version": full.headers["X-Model-Version"]})
 

@@ -7,6 +7,8 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError
@@ -49,20 +51,41 @@ class RemoteClassifier:
         self._handle = handle
         self._last_answer: float | None = None
         self._lost = False
+        self._under_way = 0
+        self._is_closed = False
         self._budget = RetryBudget()
         self._doubt: asyncio.Task[None] | None = None
         self._full: tuple[float, QueueFull] | None = None
 
     @property
     def is_ready(self) -> bool:
+        return self._is_there and not self._is_closed
+
+    @property
+    def _is_there(self) -> bool:
         return self._last_answer is not None and not self._lost
 
-    def admit(self) -> None:
+    @contextmanager
+    def admit(self) -> Iterator[None]:
         """Raises Unavailable or Overloaded where a request would only be refused later."""
-        if not self.is_ready:
+        if self._is_closed:
+            raise Unavailable("the service is being stopped")
+        self._check()
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    def close(self) -> int:
+        """Admit no more. Returns how many requests are under way."""
+        self._is_closed = True
+        return self._under_way
+
+    def _check(self) -> None:
+        if not self._is_there:
             raise Unavailable("no classifier is ready")
         if self._full is not None and time.monotonic() < self._full[0]:
-            metrics.refusals.inc(tags={"tier": "ingress"})
             raise self._full[1]
 
     async def classify(self, images: Images, timeout_s: float) -> Classification:
@@ -71,7 +94,7 @@ class RemoteClassifier:
         Raises Unavailable, Overloaded or DeadlineExceeded.
         """
         deadline = time.monotonic() + timeout_s
-        self.admit()
+        self._check()
         self._budget.count_request()
         for retry in range(MAX_RETRIES + 1):
             try:
@@ -81,9 +104,9 @@ class RemoteClassifier:
                 self._start_to_doubt()
                 if retry == MAX_RETRIES or not self._budget.take_retry():
                     break
-            metrics.retries.inc(tags={"outcome": "retried"})
+            metrics.count_retry("retried")
             await asyncio.sleep(PAUSE_S * random.uniform(0, 2**retry))  # noqa: S311
-        metrics.retries.inc(tags={"outcome": "refused"})
+        metrics.count_retry("refused")
         raise Unavailable("the classifier was lost while it worked on the request")
 
     async def _ask(self, images: Images, deadline: float) -> Classification:

@@ -13,12 +13,18 @@ class Timings:
     infer_ms: float = 0.0
     batch_size: int = 0
 
+    def stages(self) -> dict[str, float]:
+        """Milliseconds by the stage's name, in the order in which they follow."""
+        return {
+            "parse": self.parse_ms,
+            "decode": self.decode_ms,
+            "queue": self.queue_ms,
+            "infer": self.infer_ms,
+        }
+
     def headers(self) -> dict[str, str]:
         """`Server-Timing`, where images were classified."""
         if not self.batch_size:
             return {}
-        return {
-            "Server-Timing": f"parse;dur={self.parse_ms:.1f}, decode;dur={self.decode_ms:.1f}, "
-            f"queue;dur={self.queue_ms:.1f}, "
-            f'infer;dur={self.infer_ms:.1f};desc="batch of {self.batch_size}"'
-        }
+        stages = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in self.stages().items())
+        return {"Server-Timing": f'{stages};desc="batch of {self.batch_size}"'}

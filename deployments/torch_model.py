@@ -12,16 +12,21 @@ from deployments.messages import IMAGENET_MEAN, IMAGENET_STD, Images
 from deployments.settings import Device, Precision
 from deployments.weights import Weights
 
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class TorchModel:
     """Meets `model.Model`."""
 
+    engine = "torch"
     streams = 1
 
     def __init__(self, weights: Weights, device: Device, precision: Precision) -> None:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
+        self.device = device
+        self.precision = _choose_precision(device, precision)
         self._device = torch.device(device)
-        self._dtype = _dtype(device, precision)
+        self._dtype = _DTYPES[self.precision]
         self._network = build_network(weights).to(
             self._device, self._dtype, memory_format=torch.channels_last
         )
@@ -59,8 +64,8 @@ class TorchModel:
         return (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
 
 
-def _dtype(device: Device, precision: Precision) -> torch.dtype:
+def _choose_precision(device: Device, precision: Precision) -> Precision:
     if precision == "auto":
         # bf16 weights in eager torch shift probabilities by more than 0.02 on the test model.
-        return torch.float16 if device == "cuda" else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        return "fp16" if device == "cuda" else "fp32"
+    return precision

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 ROOT = Path(__file__).parents[1]
+LAUNCH = [sys.executable, "-m", "deployments"]
 READY_WITHIN_S = 120.0
 STOPPED_WITHIN_S = 120.0
 
@@ -53,9 +55,10 @@ class Service:
         self.port: int = document["http_options"]["port"]
         self.grpc_port: int = document["grpc_options"]["port"]
         self.url = f"http://localhost:{self.port}"
+        self.metrics_port = find_free_port()
         # A group of its own, so that a test can interrupt it as a terminal does.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "deployments", str(config)],
+            [*LAUNCH, str(config), "--metrics-port", str(self.metrics_port)],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
@@ -84,6 +87,11 @@ class Service:
         assert match, self.output
         return match[1]
 
+    def read_metrics(self) -> str:
+        """As Prometheus reads them."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        return requests.get(url, timeout=30).text
+
     def read_logs(self) -> list[dict[str, Any]]:
         """The structured log lines of its replicas."""
         folder = self.config.parent / "logs"
@@ -98,9 +106,8 @@ class Service:
     def front_bytes(self) -> dict[int, int]:
         """The HTTP proxy and the Ingress replicas, what takes in what clients send: by process
         the memory that is its own. Ray's object store is not."""
-        names = (b"ray::ProxyActor", b"ray::ServeReplica:densenet:Ingress")
-        pids = [pid for pid in self.processes() if _command_line(pid).startswith(names)]
-        return {pid: _private_bytes(pid) for pid in pids}
+        names = ("ray::ProxyActor", "ray::ServeReplica:densenet:Ingress")
+        return {pid: _private_bytes(pid) for name in names for pid in self.find(name)}
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_WITHIN_S
@@ -118,6 +125,10 @@ class Service:
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         self.process.send_signal(signal_number)
         return self.wait()
+
+    def find(self, name: str) -> list[int]:
+        """The ids of its processes whose names begin so."""
+        return [pid for pid in self.processes() if _command_line(pid).startswith(name.encode())]
 
     def processes(self) -> list[int]:
         """The ids of all processes of this service that are still there."""

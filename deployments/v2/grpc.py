@@ -6,7 +6,6 @@ bytes: so they are counted before they are parsed, and broken ones are refused h
 
 import ipaddress
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +17,6 @@ from ray.serve.grpc_util import RayServegRPCContext
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from deployments.access import AccessKeys, sent_key
-from deployments.envelope import Count
 from deployments.errors import (
     Forbidden,
     Internal,
@@ -27,8 +25,8 @@ from deployments.errors import (
     ServiceError,
 )
 from deployments.pipeline import until
+from deployments.record import Observe, Record
 from deployments.settings import GrpcClients
-from deployments.timings import Timings
 from deployments.v2 import protocol
 from deployments.v2.inference import (
     EXTENSIONS,
@@ -76,23 +74,31 @@ def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any
         async def call(
             self: "InferenceServicer", request: bytes, grpc_context: RayServegRPCContext
         ) -> Message:
-            started = time.monotonic()
-            caller = ""
+            record = Record(received_bytes=len(request))
             try:
-                caller = self.admit(answer.__name__, request, grpc_context)
-                response: Message = await answer(self, request_type.FromString(request))
+                record.caller = self.admit(answer.__name__, request, grpc_context)
+                response: Message = await answer(self, request_type.FromString(request), record)
             except DecodeError:
-                response = _refuse(MalformedRequest("the message is broken"), grpc_context)
+                broken = MalformedRequest("the message is broken")
+                response = _refuse(broken, grpc_context, record)
             except ServiceError as error:
-                response = _refuse(error, grpc_context)
+                response = _refuse(error, grpc_context, record)
             except Exception:
                 logger.exception("unexpected error")
-                response = _refuse(Internal("something went wrong on our side"), grpc_context)
-            self.note(answer.__name__, caller, grpc_context, started)
+                internal = Internal("something went wrong on our side")
+                response = _refuse(internal, grpc_context, record)
+            else:
+                record.status = grpc.StatusCode.OK.name
+            finally:
+                self.note(answer.__name__, record)
             return response
 
-        def _refuse(error: ServiceError, grpc_context: RayServegRPCContext) -> Message:
-            grpc_context.set_code(_CODES.get(error.status, grpc.StatusCode.INTERNAL))
+        def _refuse(
+            error: ServiceError, grpc_context: RayServegRPCContext, record: Record
+        ) -> Message:
+            code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
+            record.refusal, record.status = error.code, code.name
+            grpc_context.set_code(code)
             grpc_context.set_details(error.message)
             empty: Message = response_type()
             return empty
@@ -111,12 +117,12 @@ class InferenceServicer:
         model: InferenceModel,
         clients: GrpcClients,
         keys: AccessKeys | None = None,
-        count: Count | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._model = model
         self._clients = clients
         self._keys = keys
-        self._count = count
+        self._observe = observe
 
     def admit(self, name: str, request: bytes, grpc_context: RayServegRPCContext) -> str:
         """Refuse a call before it is parsed. Returns the caller, empty where nobody is asked.
@@ -134,72 +140,69 @@ class InferenceServicer:
             raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
         return caller
 
-    def note(
-        self, name: str, caller: str, grpc_context: RayServegRPCContext, started: float
-    ) -> None:
-        """The access log and the count of requests, as `envelope` has them for HTTP."""
-        status = (grpc_context.code() or grpc.StatusCode.OK).name
-        duration_ms = round(1000 * (time.monotonic() - started), 1)
-        logger.log(
-            logging.DEBUG if name in _PROBES else logging.INFO,
-            "gRPC %s %s",
-            name,
-            status,
-            extra={"status": status, "caller": caller, "duration_ms": duration_ms},
-        )
-        if self._count is not None and name not in _PROBES:
-            self._count(caller, status)
+    def note(self, name: str, record: Record) -> None:
+        """The access log and the metrics, as `envelope` has them for HTTP."""
+        level = logging.DEBUG if name in _PROBES else logging.INFO
+        fields = {"method": "gRPC", "path": name, **record.describe()}
+        logger.log(level, "gRPC %s %s", name, record.status, extra=fields)
+        if self._observe is not None and name not in _PROBES:
+            self._observe(record)
 
     @method(service_pb2.ServerLiveRequest, service_pb2.ServerLiveResponse)
-    async def ServerLive(self, _: Any) -> Message:
+    async def ServerLive(self, _: Any, __: Record) -> Message:
         return _message(service_pb2.ServerLiveResponse, {"live": True})
 
     @method(service_pb2.ServerReadyRequest, service_pb2.ServerReadyResponse)
-    async def ServerReady(self, _: Any) -> Message:
+    async def ServerReady(self, _: Any, __: Record) -> Message:
         return _message(service_pb2.ServerReadyResponse, {"ready": self._model.is_ready})
 
     @method(service_pb2.ModelReadyRequest, service_pb2.ModelReadyResponse)
-    async def ModelReady(self, request: Any) -> Message:
+    async def ModelReady(self, request: Any, _: Record) -> Message:
         require_model(request.name, request.version)
         return _message(service_pb2.ModelReadyResponse, {"ready": self._model.is_ready})
 
     @method(service_pb2.ServerMetadataRequest, service_pb2.ServerMetadataResponse)
-    async def ServerMetadata(self, _: Any) -> Message:
+    async def ServerMetadata(self, _: Any, __: Record) -> Message:
         return _message(
             service_pb2.ServerMetadataResponse,
             {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS},
         )
 
     @method(service_pb2.ModelMetadataRequest, service_pb2.ModelMetadataResponse)
-    async def ModelMetadata(self, request: Any) -> Message:
+    async def ModelMetadata(self, request: Any, _: Record) -> Message:
         require_model(request.name, request.version)
         return _message(service_pb2.ModelMetadataResponse, self._model.describe())
 
     @method(service_pb2.ModelConfigRequest, service_pb2.ModelConfigResponse)
-    async def ModelConfig(self, request: Any) -> Message:
+    async def ModelConfig(self, request: Any, _: Record) -> Message:
         require_model(request.name, request.version)
         config = _message(model_config_pb2.ModelConfig, self._model.describe_config())
         response: Message = service_pb2.ModelConfigResponse(config=config)
         return response
 
     @method(service_pb2.RepositoryIndexRequest, service_pb2.RepositoryIndexResponse)
-    async def RepositoryIndex(self, request: Any) -> Message:
+    async def RepositoryIndex(self, request: Any, _: Record) -> Message:
         models = self._model.list_repository(request.ready)
         return _message(service_pb2.RepositoryIndexResponse, {"models": models})
 
     @method(service_pb2.ModelInferRequest, service_pb2.ModelInferResponse)
-    async def ModelInfer(self, request: Any) -> Message:
-        started, timings = time.monotonic(), Timings()
+    async def ModelInfer(self, request: Any, record: Record) -> Message:
         require_model(request.model_name, request.model_version)
+        with self._model.admit():
+            return await self._infer(request, record)
+
+    async def _infer(self, request: Any, record: Record) -> Message:
         parameters = _read_parameters(request.parameters)
         outputs = [
             protocol.read_output(output.name, _read_parameters(output.parameters))
             for output in request.outputs
         ]
         timeout_s = min(self._model.limits.timeout_s, protocol.read_timeout_s(parameters))
-        async with until(started + timeout_s):
+        deadline = record.started + timeout_s
+        async with until(deadline):
             inputs = await translate(_read_inputs, request, self._model)
-        answer = await self._model.infer(inputs, outputs, started + timeout_s, timings)
+        record.timings.parse_ms = 1000 * record.duration_s
+        answer = await self._model.infer(inputs, outputs, deadline, record)
         return _render_answer(request.id, answer, self._model.weights)
 
 

@@ -6,6 +6,7 @@ What a request means, whichever transport it came by. Knows nothing of HTTP or g
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cache, partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,9 +25,9 @@ from deployments.errors import (
 )
 from deployments.messages import Images
 from deployments.pipeline import ClassifierPort, Pipeline, Result, until
+from deployments.record import Record
 from deployments.schemas import rank
 from deployments.settings import Limits
-from deployments.timings import Timings
 from deployments.uploads import Upload
 from deployments.v2.protocol import ANY, RequestedOutput, Tensor, TensorSpec, Values
 
@@ -73,9 +74,9 @@ class InferenceModel:
         if not self.is_ready:
             raise Unavailable("no classifier is ready")
 
-    def admit(self) -> None:
-        """Raises Unavailable or Overloaded, where a request would be refused later anyway."""
-        self._classifier.admit()
+    def admit(self) -> AbstractContextManager[None]:
+        """Around a request. Raises Unavailable or Overloaded, where it would be refused later."""
+        return self._classifier.admit()
 
     def describe(self) -> dict[str, Any]:
         """The model's metadata."""
@@ -132,11 +133,11 @@ class InferenceModel:
         inputs: Sequence[Tensor],
         requested: Sequence[RequestedOutput],
         deadline: float,
-        timings: Timings,
+        record: Record,
     ) -> list[Tensor]:
         """Answer the outputs asked for (all, where none is named) before `deadline`.
 
-        `deadline` is on the clock of `time.monotonic`; fills in `timings`. Raises the
+        `deadline` is on the clock of `time.monotonic`; fills in `record`. Raises the
         ServiceError of the request, or that of the first image that cannot be classified:
         the protocol has no place for the answers of the others.
         """
@@ -144,20 +145,20 @@ class InferenceModel:
         _check_outputs(wanted)
         if len(inputs) != 1:
             raise MalformedRequest(f"send exactly one of the inputs {_list_names(INPUTS)}")
-        self.admit()
+        record.images = inputs[0].shape[0]
         async with until(deadline):
-            results = await self._classify(inputs[0], deadline, timings)
+            results = await self._classify(inputs[0], deadline, record)
         probabilities = _stack(results)
         return [_answer(output, probabilities) for output in wanted]
 
-    async def _classify(self, tensor: Tensor, deadline: float, timings: Timings) -> list[Result]:
+    async def _classify(self, tensor: Tensor, deadline: float, record: Record) -> list[Result]:
         if not isinstance(tensor.values, list):
             _check_finite(tensor.values)
-            return await self._pipeline.classify(tensor.values, deadline, timings)
+            return await self._pipeline.classify(tensor.values, deadline, record)
         uploads = [
             Upload.of(str(index), data, self.limits) for index, data in enumerate(tensor.values)
         ]
-        return list((await self._pipeline.run(uploads, deadline, timings)).values())
+        return list((await self._pipeline.run(uploads, deadline, record)).values())
 
 
 def _describe(spec: TensorSpec) -> dict[str, Any]:

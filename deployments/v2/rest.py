@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from deployments.budget import Share
 from deployments.errors import MalformedRequest, RequestTooLarge, UnsupportedBody
 from deployments.pipeline import until
+from deployments.record import Record
 from deployments.settings import Limits
-from deployments.timings import Timings
 from deployments.uploads import Chunks
 from deployments.v2 import protocol
 from deployments.v2.inference import (
@@ -137,18 +137,20 @@ def _add_model(router: APIRouter, model: InferenceModel) -> None:
 def _add_infer(router: APIRouter, model: InferenceModel) -> None:
     @router.post("/infer")
     async def infer(request: Request, deadline_ms: DeadlineMs = None) -> Response:
-        started, timings = time.monotonic(), Timings()
-        model.admit()
+        with model.admit():
+            return await _answer(request, deadline_ms)
+
+    async def _answer(request: Request, deadline_ms: int | None) -> Response:
+        record: Record = request.state.record
         timeout_s = min(model.limits.timeout_s, (deadline_ms or float("inf")) / 1000)
-        async with until(started + timeout_s):
+        async with until(record.started + timeout_s):
             body = await _read_body(request, model.limits)
             asked = await translate(read_request, request.headers, body, model)
-        timings.parse_ms = 1000 * (time.monotonic() - started)
-        request.state.images = asked.inputs[0].shape[0] if asked.inputs else 0
-        deadline = started + min(timeout_s, asked.timeout_s)
-        answer = await model.infer(asked.inputs, asked.outputs, deadline, timings)
+        record.timings.parse_ms = 1000 * record.duration_s
+        deadline = record.started + min(timeout_s, asked.timeout_s)
+        answer = await model.infer(asked.inputs, asked.outputs, deadline, record)
         response = render_answer(asked, answer, model.weights)
-        response.headers.update(timings.headers())
+        response.headers.update(record.timings.headers())
         return response
 
 

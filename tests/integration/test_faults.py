@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
@@ -40,12 +39,8 @@ def stubbed(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
     deploy(service, document, folder)
 
 
-def kill_classifier(service: Service) -> None:
-    replicas = [
-        pid
-        for pid in service.processes()
-        if b"ServeReplica:stubbed:Classifier" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+def kill_classifier(service: Service, application: str) -> None:
+    replicas = service.find(f"ray::ServeReplica:{application}:Classifier")
     assert len(replicas) == 2
     os.kill(replicas[0], signal.SIGKILL)
 
@@ -58,7 +53,7 @@ def test_a_classifier_that_dies_costs_no_image_and_makes_none_wrong(
     asking = threading.Thread(target=asyncio.run, args=[client.send(paint().ask(16), arrivals_s)])
     asking.start()
     time.sleep(0.7)
-    kill_classifier(service)
+    kill_classifier(service, "stubbed")
     asking.join()
     assert client.tally.images == 192
     assert (client.tally.lost, client.tally.wrong) == (0, 0)

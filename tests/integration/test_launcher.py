@@ -1,5 +1,6 @@
 """The launcher as its user meets it: what it says, when it ends, what it leaves behind."""
 
+import http.client
 import os
 import signal
 import socket
@@ -51,18 +52,45 @@ def test_a_stop_finishes_what_is_in_flight_and_leaves_nothing(tmp_path: Path, ho
         answers.append(requests.post(f"{service.url}/predict", files=files, timeout=60))
 
     with running(write_config(tmp_path, find_free_port())) as service:
+        slow = begin_to_send(service, PICTURE[:1000])
         asking = threading.Thread(target=ask)
         asking.start()
         time.sleep(0.7)  # the upload is in, and its 32 images may take longer than this
         if how == "Ctrl-C":
             os.killpg(service.process.pid, signal.SIGINT)
-            assert service.wait() == 0
         else:
-            assert service.stop() == 0
+            service.process.send_signal(signal.SIGTERM)
+        wait_until_it_takes_no_more(service)
+        slow.send(PICTURE[1000:])
+        assert slow.getresponse().status == 200
+        slow.close()
+        assert service.wait() == 0
         asking.join()
     assert [(answer.status_code, len(answer.json())) for answer in answers] == [(200, 32)]
     assert "Traceback" not in service.output
     assert_gone(service)
+
+
+PICTURE = encode(make_picture(1), "JPEG")
+HEADERS = {"Content-Type": "image/jpeg", "Content-Length": str(len(PICTURE))}
+
+
+def begin_to_send(service: Service, data: bytes) -> http.client.HTTPConnection:
+    """A request whose body is still coming."""
+    connection = http.client.HTTPConnection("localhost", service.port, timeout=60)
+    connection.putrequest("POST", "/predict")
+    for header in HEADERS.items():
+        connection.putheader(*header)
+    connection.endheaders(data)
+    return connection
+
+
+def wait_until_it_takes_no_more(service: Service) -> None:
+    give_up = time.monotonic() + 10
+    url = f"{service.url}/predict"
+    while (late := requests.post(url, PICTURE, headers=HEADERS, timeout=30)).ok:
+        assert time.monotonic() < give_up
+    assert (late.status_code, late.json()["error"]["code"]) == (503, "unavailable")
 
 
 def test_before_it_is_ready_requests_are_refused_and_a_second_signal_ends_it_at_once(

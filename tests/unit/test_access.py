@@ -127,7 +127,10 @@ Counted = list[tuple[str, str]]
 
 def make_api(keys: AccessKeys | None, counted: Counted) -> FastAPI:
     return create_api(
-        FakeClassifier(), Limits(), keys, lambda caller, status: counted.append((caller, status))
+        FakeClassifier(),
+        Limits(),
+        keys,
+        lambda record: counted.append((record.caller, record.status)),
     )
 
 

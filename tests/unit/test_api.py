@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -40,9 +42,11 @@ class FakeClassifier:
         rows = np.eye(1000, dtype=np.float32)[: len(images)]
         return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
 
-    def admit(self) -> None:
+    @contextmanager
+    def admit(self) -> Iterator[None]:
         if not self.is_ready:
             raise Unavailable("no classifier is ready")
+        yield
 
     async def meet(self) -> None:
         """It is there."""
@@ -126,6 +130,9 @@ async def test_the_access_log_has_figures_and_no_names(
     caplog.set_level(logging.INFO, logger="ray.serve")
     await post(FakeClassifier())
     record = next(record for record in caplog.records if "/predict" in record.getMessage())
-    assert vars(record)["status"] == 200
-    assert vars(record)["images"] == 2
+    fields = vars(record)
+    assert (fields["method"], fields["path"], fields["status"]) == ("POST", "/predict", "200")
+    assert (fields["images"], fields["classified"], fields["error"]) == (2, 2, "")
+    assert fields["bytes"] > 0
+    assert fields["duration_ms"] >= fields["decode_ms"] > 0
     assert "a.jpg" not in caplog.text

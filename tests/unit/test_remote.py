@@ -134,11 +134,23 @@ async def test_a_full_queue_is_believed_for_a_moment() -> None:
     classifier = await meet(handle)
     with pytest.raises(QueueFull):
         await classifier.classify(IMAGES, 10)
-    with pytest.raises(QueueFull) as refusal:
-        classifier.admit()
+    with pytest.raises(QueueFull) as refusal, classifier.admit():
+        pytest.fail("it was let in")
     assert refusal.value.retry_after_s == 4
     await asyncio.sleep(QueueFull.refuse_for_s)
-    classifier.admit()
+    with classifier.admit():
+        await classifier.classify(IMAGES, 10)
+
+
+async def test_when_it_is_closed_who_was_let_in_is_served_and_nobody_else() -> None:
+    classifier = await meet(Handle())
+    with classifier.admit():
+        assert classifier.close() == 1
+        assert not classifier.is_ready
+        with pytest.raises(Unavailable), classifier.admit():
+            pytest.fail("it was let in")
+        await classifier.classify(IMAGES, 10)
+    assert classifier.close() == 0
 
 
 async def test_one_who_has_too_little_time_keeps_nobody_else_out() -> None:

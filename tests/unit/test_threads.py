@@ -25,6 +25,7 @@ IMAGES = np.zeros((8, 2, 2, 3), np.uint8)
 class StubModel:
     """Does as told before it answers."""
 
+    engine, device, precision = "stub", "cpu", "none"
     streams = 1
 
     def __init__(self, act: Callable[[], object]) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -50,9 +52,11 @@ class FakeClassifier:
         rows = self._probability * np.eye(1000, dtype=np.float32)[: len(images)]
         return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
 
-    def admit(self) -> None:
+    @contextmanager
+    def admit(self) -> Iterator[None]:
         if not self.is_ready:
             raise Unavailable("no classifier is ready")
+        yield
 
     async def meet(self) -> None:
         """It is there."""
