@@ -9,18 +9,20 @@ from tests.service import ROOT
 
 LAYERS = [
     {"__main__"},
-    {"app", "environment"},
+    {"app", "environment", "prefetch"},
     {"ingress", "classifier", "proxy"},
     {"api", "remote"},
     {"v2", "intake"},
     {"envelope", "page", "pipeline", "threads"},
     {"access", "decoders"},
+    {"metrics"},
     {"batcher", "budget", "connection", "imaging", "model", "schemas", "uploads"},
     {"openvino_model", "torch_model"},
     {"conversion"},
     {"checkpoint"},
     {"weights"},
-    {"classes", "errors", "messages", "metrics", "retries", "settings", "timings"},
+    {"record"},
+    {"classes", "errors", "messages", "retries", "scaling", "settings", "timings", "tracing"},
 ]
 """From the top down: a module imports from the layers below its own, and not sideways."""
 

@@ -22,6 +22,14 @@ def list_configs() -> list[Path]:
     return [path for path in paths if "applications:" in path.read_text()]
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """What a file hands to Ray Serve; a RayService of Kubernetes has it as a text within."""
+    document: dict[str, Any] = next(iter(yaml.safe_load_all(path.read_text())))
+    if document.get("kind") == "RayService":
+        document = yaml.safe_load(document["spec"]["serveConfigV2"])
+    return document
+
+
 def unknown_keys(model: type[BaseModel], data: Any, where: str = "") -> list[str]:
     """The keys of `data`, at any depth, that no field of `model` stands for."""
     if not isinstance(data, dict):
@@ -61,11 +69,28 @@ def lint_classifier(deployment: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", list_configs(), ids=lambda path: path.name)
 def test_every_configuration_is_sound(path: Path) -> None:
-    lint(yaml.safe_load(path.read_text()))
+    lint(read_config(path))
 
 
-def test_the_main_configuration_is_among_them() -> None:
-    assert ROOT / "serve_config.yaml" in list_configs()
+def test_every_known_configuration_is_among_them() -> None:
+    names = ("container", "guarded", "cluster", "kuberay/rayservice")
+    known = {ROOT / "serve_config.yaml", *(ROOT / f"config/{name}.yaml" for name in names)}
+    assert known <= set(list_configs())
+
+
+def test_the_container_differs_in_who_is_listened_to() -> None:
+    expected = read_config(ROOT / "serve_config.yaml")
+    expected["http_options"]["host"] = "0.0.0.0"  # noqa: S104, compared and not bound
+    expected["applications"][0]["args"]["grpc_clients"] = "any"
+    assert read_config(ROOT / "config/container.yaml") == expected
+    expected["applications"][0]["args"]["access_keys_file"] = "/etc/densenet/keys"
+    assert read_config(ROOT / "config/guarded.yaml") == expected
+
+
+def test_kubernetes_serves_the_cluster_s_configuration_to_those_who_have_a_key() -> None:
+    expected = read_config(ROOT / "config/cluster.yaml")
+    expected["applications"][0]["args"]["access_keys_file"] = "/etc/densenet/keys"
+    assert read_config(ROOT / "config/kuberay/rayservice.yaml") == expected
 
 
 @pytest.mark.parametrize(
