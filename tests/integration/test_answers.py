@@ -113,7 +113,7 @@ def test_the_access_log_is_structured_and_names_no_file(service: Service, png: b
     requests.post(f"{service.url}/predict", files=files, headers=headers, timeout=60)
     line = wait_for_line(service, "logged-request")
     assert line["message"] == "POST /predict 200"
-    assert line["status"] == 200
+    assert line["status"] == "200"
     assert line["images"] == 1
     assert line["duration_ms"] > 0
     assert "private-name" not in str(service.read_logs())

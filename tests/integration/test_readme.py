@@ -70,3 +70,9 @@ def test_every_module_of_the_tree_exists() -> None:
     assert len(names) > 15
     for name in names:
         assert (ROOT / "deployments" / name).is_file(), name
+
+
+def test_the_tree_names_every_module() -> None:
+    tree = README.partition("\ndeployments/\n")[2].partition("```")[0]
+    modules = {path.name for path in (ROOT / "deployments").glob("*.py")} - {"__init__.py"}
+    assert modules <= set(re.findall(r"\w+\.py", tree))
