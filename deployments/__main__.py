@@ -26,6 +26,7 @@ import ray
 import requests
 import yaml
 from ray import serve
+from ray._private import ray_constants
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -40,6 +41,7 @@ from deployments.environment import prepare_environment
 from deployments.errors import RayLost, StartError
 from deployments.settings import Settings
 
+LOCALHOST = "127.0.0.1"
 POLL_PERIOD_S = 0.25
 STOP_MARGIN_S = 10.0
 """What Ray may take to stop the replicas, over the time in which they drain."""
@@ -69,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     ray_options = parser.add_argument_group("the Ray that is started")
     ray_options.add_argument(
         "--node-ip",
-        default="127.0.0.1",
+        default=LOCALHOST,
         help="with 127.0.0.1, the default, its ports (the metrics' among them) are for this "
         "machine alone; with another address of it, or `auto`, they are on all interfaces",
     )
@@ -243,6 +245,8 @@ def start_ray(config: Config, ray_options: RayOptions) -> str:
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
     address = os.environ.get("RAY_ADDRESS", "local")
     options = ray_options.as_arguments() if address == "local" else {}
+    if options.get("_node_ip_address") == LOCALHOST:
+        stay_on_localhost()
     try:
         context = ray.init(address=address, namespace="serve", log_to_driver=True, **options)
     except ConnectionError as error:
@@ -264,6 +268,13 @@ def check_ray(core: list[psutil.Process]) -> None:
 
 def is_alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def stay_on_localhost() -> None:
+    """Ray takes 127.0.0.1 for a wish to be told the machine's own address, but for this switch,
+    which is for systems whose firewalls ask about every port."""
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def deploy(config: Config, dashboard: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 import yaml
@@ -174,3 +175,21 @@ def test_nothing_deployed_is_unavailable_in_our_form(service: Service, tmp_path:
     assert response.json()["error"]["code"] == "unavailable"
     assert len(sent_ids(response)) == 1
     assert get(service, "/readyz").status_code == 200
+
+
+def test_ray_s_ports_are_for_this_machine_alone_but_for_those_it_has_no_option_for(
+    service: Service,
+) -> None:
+    listening: list[Any] = [
+        each for each in psutil.net_connections("inet") if each.status == psutil.CONN_LISTEN
+    ]
+    others = set(service.processes()) - set(service.find("ray::ServeReplica"))
+    loopback = ("127.", "::1", "::ffff:127.")
+    open_to_all = {
+        each.laddr.port
+        for each in listening
+        if each.pid in others and not each.laddr.ip.startswith(loopback)
+    }
+    assert open_to_all == {service.grpc_port}
+    metrics = {each.laddr.ip for each in listening if each.laddr.port == service.metrics_port}
+    assert metrics == {"127.0.0.1"}
