@@ -107,7 +107,8 @@ class Report:
     def page(self) -> str:
         machine = write_table(("what", "value"), list(self._machine.items()))
         tables = [_section(title, list(each.values())) for title, each in self._sections.items()]
-        return "\n\n".join(["# Faults", INTRODUCTION, *tables, "## Machine", machine]) + "\n"
+        parts = ["# Faults", INTRODUCTION, *tables, "## Machine of the last run", machine]
+        return "\n\n".join(parts) + "\n"
 
     @property
     def line(self) -> str:
