@@ -79,7 +79,7 @@ def parse_arguments() -> argparse.Namespace:
         "--metrics-port", type=int, default=8080, help="for Prometheus; 0: any; default: 8080"
     )
     ray_options.add_argument(
-        "--dashboard-host", default="127.0.0.1", help="where Ray's dashboard listens"
+        "--dashboard-host", default=LOCALHOST, help="where Ray's dashboard listens"
     )
     return parser.parse_args()
 
