@@ -52,9 +52,7 @@ def check_floors(
     served = rates.get("service")
     best = max((rates[name] for name in PEERS_THAT_BATCH if name in rates), default=None)
     return [
-        Floor(
-            "throughput over the limit's", _over(served, limit.median_images_per_s), 0.8, "least"
-        ),
+        Floor("throughput over the limit's", _over(served, limit.images_per_s), 0.8, "least"),
         Floor("throughput over Flask's", _over(served, rates.get("flask")), 3, "least"),
         Floor("throughput over the best batching peer's", _over(served, best), 1.2, "least"),
         Floor(

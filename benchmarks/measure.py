@@ -172,9 +172,9 @@ def measure_limit(record: LimitRecord, plan: Plan, stage: Stage, photos: Photos)
     if done.returncode != 0:
         raise StartFailed(done.stderr[-2000:])
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    record.images_per_s.append(found["images_per_s"])
     record.single_ms.append(found["single_ms"])
-    record.by_way = found["by_way"]
+    for way, rate in found["by_way"].items():
+        record.by_way.setdefault(way, []).append(rate)
     same = sum(a == b for a, b in zip(found["class_ids"], photos.class_ids, strict=True))
     record.right = same / len(photos.class_ids)
 

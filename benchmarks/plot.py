@@ -28,7 +28,7 @@ def plot_latencies(records: Sequence[Record], limit: LimitRecord, plan: Plan, pa
         axes.plot(rates, p99s_ms, "o-", color=colour, label=record.title)
         axes.plot(rates, [point.p50_ms for point in points], ":", color=colour)
     axes.axhline(plan.p99_bound_ms, color="grey", linewidth=0.8)
-    axes.axvline(limit.median_images_per_s, color="black", linestyle="--", label="the limit")
+    axes.axvline(limit.images_per_s, color="black", linestyle="--", label="the limit")
     axes.set(yscale="log", xlabel="images a second offered, Poisson", ylabel="latency, ms")
     axes.set_title("Latency from the intended time of sending: p99 solid, p50 dotted")
     axes.set_xlim(left=0)

@@ -36,7 +36,7 @@ def write_report(
                 "## The limit, way by way",
                 write_table(
                     ("way", "images/s"),
-                    [(way, f"{rate:.1f}") for way, rate in limit.by_way.items()],
+                    [(way, _spread(rates)) for way, rates in limit.by_way.items()],
                 ),
                 "## Machine and setting",
                 write_table(("what", "value"), [*machine.items(), *setting.items()]),
@@ -82,7 +82,7 @@ _HEADINGS = (
 
 def _rows(limit: LimitRecord, records: Sequence[Record]) -> list[tuple[str, ...]]:
     missing = ("",) * (len(_HEADINGS) - 4)
-    first = ("the limit: no server", f"{limit.median_images_per_s:.1f}", "1.00", "", *missing)
+    first = ("the limit: no server", f"{limit.images_per_s:.1f}", "1.00", "", *missing)
     single = f"{median(limit.single_ms):.0f} alone"
     rows = [(*first[:5], single, *first[6:-1], f"{limit.right:.0%}")]
     for record in records:
@@ -97,7 +97,7 @@ def _row(limit: LimitRecord, record: Record) -> tuple[str, ...]:
     return (
         record.title,
         _spread(record.singles),
-        f"{median(record.singles) / limit.median_images_per_s:.2f}",
+        f"{median(record.singles) / limit.images_per_s:.2f}",
         _spread(record.eights),
         "-" if record.knee is None else f"{record.knee:.1f}",
         *(_latencies(record.point_at_knee(fraction)) for fraction in KNEE_FRACTIONS),
@@ -125,7 +125,7 @@ def _legend(plan: Plan, limit: LimitRecord, records: Sequence[Record]) -> str:
     generator = [ms for record in records for ms in record.generator_cpu_ms]
     lines = [
         (
-            f"Medians of {len(limit.images_per_s)} rounds (least to most), the contenders taking "
+            f"Medians of {len(limit.single_ms)} rounds (least to most), the contenders taking "
             f"turns. Images/s: closed loop, {plan.concurrency} images in flight, one a request; "
             "eights: eight images a request. Knee: the rate of Poisson arrivals at which the p99 "
             f"passes {plan.p99_bound_ms:g} ms; latencies are from the intended time of sending, at "

@@ -34,6 +34,7 @@ class StubModel:
 
     engine, device, precision = "stub", "cpu", "none"
     streams = 1
+    max_batch_size = 8
 
     def __init__(self, image_s: float) -> None:
         self._image_s = image_s

@@ -17,6 +17,7 @@ class Model(Protocol):
     """A DenseNet-121 on one device, ready to predict.
 
     streams: how many batches it runs at once, each called from a thread of its own.
+    max_batch_size: more images in a batch gain nothing; `predict` takes any number.
     precision: that of the arithmetic, where `auto` has been decided.
     """
 
@@ -31,6 +32,9 @@ class Model(Protocol):
 
     @property
     def streams(self) -> int: ...
+
+    @property
+    def max_batch_size(self) -> int: ...
 
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).
@@ -59,4 +63,5 @@ def load_model(
 def warm_up(model: Model) -> None:
     """Pay the first calls' costs (kernel choice, allocations) before a client does."""
     for batch_size in (1, 2, 4, 8):
-        model.predict(np.zeros((batch_size, 224, 224, 3), np.uint8))
+        if batch_size <= model.max_batch_size:
+            model.predict(np.zeros((batch_size, 224, 224, 3), np.uint8))

@@ -72,7 +72,8 @@ class Settings(_Strict):
 class Tuning(_Strict):
     """What can change while the Classifier serves (`user_config`).
 
-    `max_batch_size` is in images. `batch_wait_s` is how long an image may wait for
+    `max_batch_size` is in images; a model that gains nothing by so many takes fewer at a time
+    (`model.Model.max_batch_size`). `batch_wait_s` is how long an image may wait for
     company before it is put before the model; images that come while the model is busy
     join the next batch whatever this says. `max_queue_s` is how long what waits before the
     model of one replica may take; while it would take longer, requests are refused.

@@ -1,6 +1,7 @@
 """DenseNet-121 in torch, eager: on a GPU, and the plain alternative on a CPU."""
 
 import os
+import sys
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ class TorchModel:
 
     engine = "torch"
     streams = 1
+    max_batch_size = sys.maxsize  # not known: a GPU's memory, or time, ends sooner
 
     def __init__(self, weights: Weights, device: Device, precision: Precision) -> None:
         torch.set_num_threads(len(os.sched_getaffinity(0)))

@@ -1,14 +1,25 @@
 """Two tiers in replicas of their own, tuned while they serve."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import requests
 import yaml
 from PIL import Image
 
 from tests.pictures import encode
-from tests.service import Service, deploy
+from tests.service import Service, deploy, find_free_port, running, write_config
+
+
+@pytest.fixture(scope="module")
+def batching(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose engine gains by batches."""
+    folder = tmp_path_factory.mktemp("batching")
+    args = {"weights": str(checkpoint), "engine": "torch"}
+    with running(write_config(folder, find_free_port(), **args)) as service:
+        yield service
 
 
 def batch_sizes(service: Service, pictures: list[Image.Image]) -> int:
@@ -27,26 +38,30 @@ def test_the_ingress_imports_no_torch(service: Service) -> None:
     assert "libopenvino" in Path(f"/proc/{classifier}/maps").read_text()
 
 
+def test_images_go_to_openvino_one_by_one(service: Service, pictures: list[Image.Image]) -> None:
+    assert batch_sizes(service, pictures) == 1
+
+
 def test_a_new_batch_size_is_live_without_a_restart(
-    service: Service, pictures: list[Image.Image], tmp_path: Path
+    batching: Service, pictures: list[Image.Image], tmp_path: Path
 ) -> None:
-    before = service.replica_pids("Classifier") | service.replica_pids("Ingress")
-    document = yaml.safe_load(service.config.read_text())
+    before = batching.replica_pids("Classifier") | batching.replica_pids("Ingress")
+    document = yaml.safe_load(batching.config.read_text())
     tuning = document["applications"][0]["deployments"][1]["user_config"]
-    assert batch_sizes(service, pictures) == tuning["max_batch_size"]
+    assert batch_sizes(batching, pictures) == tuning["max_batch_size"]
     tuning["max_batch_size"] = 3
-    deploy(service, document, tmp_path)
-    assert batch_sizes(service, pictures) == 3
-    assert service.replica_pids("Classifier") | service.replica_pids("Ingress") == before
-    deploy(service, yaml.safe_load(service.config.read_text()), tmp_path)
-    assert batch_sizes(service, pictures) == 8
+    deploy(batching, document, tmp_path)
+    assert batch_sizes(batching, pictures) == 3
+    assert batching.replica_pids("Classifier") | batching.replica_pids("Ingress") == before
+    deploy(batching, yaml.safe_load(batching.config.read_text()), tmp_path)
+    assert batch_sizes(batching, pictures) == 8
 
 
 def test_a_bad_tuning_leaves_the_old_one_serving(
-    service: Service, pictures: list[Image.Image], tmp_path: Path
+    batching: Service, pictures: list[Image.Image], tmp_path: Path
 ) -> None:
-    document = yaml.safe_load(service.config.read_text())
+    document = yaml.safe_load(batching.config.read_text())
     document["applications"][0]["deployments"][1]["user_config"] = {"max_batch": 4}
-    deploy(service, document, tmp_path, expect="DEPLOY_FAILED")
-    deploy(service, yaml.safe_load(service.config.read_text()), tmp_path)
-    assert batch_sizes(service, pictures) == 8
+    deploy(batching, document, tmp_path, expect="DEPLOY_FAILED")
+    deploy(batching, yaml.safe_load(batching.config.read_text()), tmp_path)
+    assert batch_sizes(batching, pictures) == 8

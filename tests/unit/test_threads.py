@@ -27,6 +27,7 @@ class StubModel:
 
     engine, device, precision = "stub", "cpu", "none"
     streams = 1
+    max_batch_size = 8
 
     def __init__(self, act: Callable[[], object]) -> None:
         self.calls = 0
