@@ -33,16 +33,18 @@ class Classifier:
         self._model = model = load_model()
         warm_up(model)
         self._threads = ModelThreads(model)
-        self._batcher = Batcher(self._predict, model.max_batch_size, model.streams)
+        self._batcher = Batcher(self._predict, self._batch_size(Tuning()), model.streams)
 
     def reconfigure(self, user_config: dict[str, object]) -> None:
         """Take a new Tuning, live. Raises pydantic.ValidationError for a bad one."""
         tuning = Tuning.model_validate(user_config)
         self._batcher.max_queue_s = tuning.max_queue_s
-        batch_size = min(tuning.max_batch_size, self._model.max_batch_size)
-        self._batcher.max_batch_size = batch_size
+        self._batcher.max_batch_size = batch_size = self._batch_size(tuning)
         self._gather.set_max_batch_size(batch_size)  # type: ignore[attr-defined]
         self._gather.set_batch_wait_timeout_s(tuning.batch_wait_s)  # type: ignore[attr-defined]
+
+    def _batch_size(self, tuning: Tuning) -> int:
+        return min(tuning.max_batch_size, self._model.max_batch_size)
 
     async def version(self) -> str:
         """What `X-Model-Version` says; answering it shows that the replica is warm."""
