@@ -23,7 +23,7 @@ serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG) $(ARGS)
 
 test: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -20,8 +20,16 @@ EXPECTED_SKIPS = {
 _unexpected: list[str] = []
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run on one worker, and all that share the running service on one, too."""
+    for item in items:
+        shared = "service" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("service" if shared else item.path.stem))
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    name = report.nodeid.rpartition("::")[2].partition("[")[0]
+    name = report.nodeid.rpartition("::")[2].partition("[")[0].partition("@")[0]
     if report.skipped and os.environ.get("CI") and name not in EXPECTED_SKIPS:
         _unexpected.append(report.nodeid)
 

@@ -301,13 +301,13 @@ def test_what_would_wait_past_its_deadline_is_refused_at_once(
     files = [("file", (f"{i}.png", png[i])) for i in range(32)]
     headers = {"X-Deadline-Ms": "600"}
     with ThreadPoolExecutor(8) as pool:
-        large = [pool.submit(send, service, files) for _ in range(6)]
+        large = [pool.submit(send, service, files) for _ in range(3)]
         refused: list[requests.Response] = []
         while not all(upload.done() for upload in large):
             response = send(service, as_files({"a": png[0]}), headers=headers)
             if response.status_code == 503:
                 refused.append(response)
-        assert all(len(upload.result().json()) == 32 for upload in large)
+        assert [len(upload.result().json()) for upload in large] == [32] * 3
     assert refused
     assert error_of(refused[0]) == (503, "overloaded")
     assert int(refused[0].headers["Retry-After"]) >= 1
@@ -320,7 +320,7 @@ def test_hundreds_of_concurrent_requests_each_get_their_own_classes(
     service: Service, png: list[bytes]
 ) -> None:
     def ask(number: int) -> None:
-        wanted = [(number * 7 + i) % len(png) for i in range((1, 2, 1, 5)[number % 4])]
+        wanted = [(number * 7 + i) % len(png) for i in range((1, 1, 2, 1)[number % 4])]
         images = {f"{number}-{place}": png[index] for place, index in enumerate(wanted)}
         response = post(service, images)
         assert response.status_code == 200, response.text

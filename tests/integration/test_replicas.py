@@ -14,15 +14,17 @@ from tests.service import Service, deploy, find_free_port, running, write_config
 
 
 @pytest.fixture(scope="module")
-def batching(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose engine gains by batches."""
-    folder = tmp_path_factory.mktemp("batching")
-    args = {"weights": str(checkpoint), "engine": "torch"}
-    with running(write_config(folder, find_free_port(), **args)) as service:
+def batching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service around a stub that takes eight images at once."""
+    config = write_config(tmp_path_factory.mktemp("batching"), find_free_port())
+    document = yaml.safe_load(config.read_text())
+    document["applications"][0]["import_path"] = "tests.integration.stubbed:build_app"
+    config.write_text(yaml.safe_dump(document))
+    with running(config) as service:
         yield service
 
 
-def batch_sizes(service: Service, pictures: list[Image.Image]) -> int:
+def largest_batch(service: Service, pictures: list[Image.Image]) -> int:
     """The largest batch that the images of one upload were in."""
     files = [("file", (f"{i}.png", encode(pictures[i]))) for i in range(32)]
     response = requests.post(f"{service.url}/predict", files=files, timeout=60)
@@ -39,7 +41,12 @@ def test_the_ingress_imports_no_torch(service: Service) -> None:
 
 
 def test_images_go_to_openvino_one_by_one(service: Service, pictures: list[Image.Image]) -> None:
-    assert batch_sizes(service, pictures) == 1
+    assert largest_batch(service, pictures) == 1
+
+
+def test_images_go_to_torch_in_batches(tmp_path: Path, pictures: list[Image.Image]) -> None:
+    with running(write_config(tmp_path, find_free_port(), engine="torch")) as service:
+        assert largest_batch(service, pictures) == 8
 
 
 def test_a_new_batch_size_is_live_without_a_restart(
@@ -48,13 +55,13 @@ def test_a_new_batch_size_is_live_without_a_restart(
     before = batching.replica_pids("Classifier") | batching.replica_pids("Ingress")
     document = yaml.safe_load(batching.config.read_text())
     tuning = document["applications"][0]["deployments"][1]["user_config"]
-    assert batch_sizes(batching, pictures) == tuning["max_batch_size"]
+    assert largest_batch(batching, pictures) == tuning["max_batch_size"]
     tuning["max_batch_size"] = 3
     deploy(batching, document, tmp_path)
-    assert batch_sizes(batching, pictures) == 3
+    assert largest_batch(batching, pictures) == 3
     assert batching.replica_pids("Classifier") | batching.replica_pids("Ingress") == before
     deploy(batching, yaml.safe_load(batching.config.read_text()), tmp_path)
-    assert batch_sizes(batching, pictures) == 8
+    assert largest_batch(batching, pictures) == 8
 
 
 def test_a_bad_tuning_leaves_the_old_one_serving(
@@ -64,4 +71,4 @@ def test_a_bad_tuning_leaves_the_old_one_serving(
     document["applications"][0]["deployments"][1]["user_config"] = {"max_batch": 4}
     deploy(batching, document, tmp_path, expect="DEPLOY_FAILED")
     deploy(batching, yaml.safe_load(batching.config.read_text()), tmp_path)
-    assert batch_sizes(batching, pictures) == 8
+    assert largest_batch(batching, pictures) == 8

@@ -101,9 +101,10 @@ def values_of(name: str, pictures: Sequence[Image.Image]) -> NDArray[Any]:
     return values
 
 
-def predict(service: Service, images: Sequence[bytes]) -> tuple[list[str], NDArray[np.float32]]:
-    """What `/predict` says of the same images: class ids, and probabilities (n, 1000)."""
-    files = [("file", (f"{index}.png", data)) for index, data in enumerate(images)]
+@pytest.fixture(scope="module")
+def predicted(service: Service, png: list[bytes]) -> tuple[list[str], NDArray[np.float32]]:
+    """What `/predict` says of the first 32 pictures: class ids, and probabilities (32, 1000)."""
+    files = [("file", (f"{index}.png", data)) for index, data in enumerate(png[:32])]
     response = requests.post(f"{service.url}/predict?top_k=1000", files=files, timeout=120)
     answers = list(response.json().values())
     index = {each.class_id: number for number, each in enumerate(load_classes())}
@@ -167,14 +168,13 @@ def test_the_repository_has_one_model(triton: Triton) -> None:
 @pytest.mark.parametrize("num_images", [1, 32])
 def test_every_input_is_answered_as_predict_answers_the_same_images(
     triton: Triton,
-    service: Service,
+    predicted: tuple[list[str], NDArray[np.float32]],
     pictures: list[Image.Image],
-    png: list[bytes],
     name: str,
     num_images: int,
 ) -> None:
     result = triton.infer(name, values_of(name, pictures[:num_images]))
-    ids, probabilities = predict(service, png[:num_images])
+    ids, probabilities = (each[:num_images] for each in predicted)
     assert result.as_numpy("class_id").tolist() == [each.encode() for each in ids]
     assert ids == [each.decode() for each in class_ids(range(num_images))]
     # Pixels are those that /predict makes; torchvision's own preprocessing differs by a trifle.
