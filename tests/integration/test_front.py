@@ -98,7 +98,10 @@ def is_ready(url: str) -> bool:
 
 
 each_front = pytest.mark.parametrize("url", ["caddy", "nginx"], indirect=True)
-pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
+    pytest.mark.usefixtures("service"),  # each front stands before it
+]
 
 
 @each_front
