@@ -6,13 +6,15 @@ antialiased bilinear, centre crop of 224), in one resize of the part that is kep
 """
 
 import io
+import math
 import struct
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deployments.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
+from deployments.errors import ImageError, ImageTooLarge, UndecodableImage, UnsupportedImage
 
 CROP_PX = 224
 SHORT_SIDE_PX = 256
@@ -38,8 +40,10 @@ _TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Pillow's own guard warns and raises at sizes of its own; ours is asked before any decoding.
-Image.MAX_IMAGE_PIXELS = None
+# Pillow has a guard of its own, one for the process: it warns over a limit and raises over twice
+# that. It must be there, since opening a GIF allocates what its first frame declares, 4 GB for 50
+# bytes; it must not be less than ours.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 Span = tuple[float, float]
 
@@ -51,17 +55,10 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     Raises UnsupportedImage for another format, ImageTooLarge when the header declares more
     than `max_pixels`, UndecodableImage when the file is broken.
     """
-    image_format = sniff_format(data)
-    try:
-        with Image.open(io.BytesIO(data), formats=[image_format]) as image:
-            _check_pixels(image, max_pixels)
-            return np.asarray(_centre(image))
-    except ImageTooLarge:
-        raise
-    except Exception as error:
-        # Pillow's decoders raise nearly anything on hostile bytes (OSError, SyntaxError,
-        # ValueError, struct.error, ...): whichever it was, this file is the reason.
-        raise UndecodableImage(f"the {image_format} file is broken or incomplete") from error
+    outcome = _decode(data, sniff_format(data), max_pixels)
+    if isinstance(outcome, ImageError):
+        raise outcome
+    return outcome
 
 
 def sniff_format(data: bytes) -> str:
@@ -79,10 +76,23 @@ def sniff_format(data: bytes) -> str:
     raise UnsupportedImage("the file is not a JPEG, PNG, WebP, GIF or BMP image")
 
 
-def _check_pixels(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageTooLarge(f"{width} x {height} pixels are more than the {max_pixels} allowed")
+def _decode(data: bytes, image_format: str, max_pixels: int) -> NDArray[np.uint8] | ImageError:
+    """What is wrong is returned and not raised: an error raised here, or from Pillow's, keeps
+    the picture in its trace, 200 MB for a file of a few kB, until all of a request is answered.
+    """
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
+    too_large = ImageTooLarge(f"the image has more than the {max_pixels} pixels allowed")
+    try:
+        with Image.open(io.BytesIO(data), formats=[image_format]) as image:
+            if math.prod(image.size) > max_pixels:
+                return too_large
+            return np.asarray(_centre(image))
+    except Image.DecompressionBombError:
+        return too_large
+    except Exception:  # noqa: BLE001
+        # Pillow's decoders raise nearly anything on hostile bytes (OSError, SyntaxError,
+        # ValueError, struct.error, ...): whichever it was, this file is the reason.
+        return UndecodableImage(f"the {image_format} file is broken or incomplete")
 
 
 def _centre(image: Image.Image) -> Image.Image:

@@ -94,7 +94,8 @@ class Pipeline:
         try:
             return await decoders.decode(upload.data, self._max_pixels)
         except ImageError as error:
-            return error
+            # It is a result now: its trace would keep the upload and the picture, in a cycle.
+            return error.with_traceback(None)
 
     async def classify(self, images: Images, deadline: float, record: Record) -> list[Result]:
         """Classify images that are decoded already; a result for each, in their order."""

@@ -1,8 +1,10 @@
 """What is sent to hurt, over sockets to a running service: an answer each, and memory bounded."""
 
 import json
+import os
 import re
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -222,6 +224,44 @@ def test_a_websocket_is_refused(service: Service) -> None:
         lines = [f"GET {path} HTTP/1.1", "Host: localhost", *upgrade]
         lines += ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
         assert ask(service, "\r\n".join([*lines, "", ""]).encode())[0] == 403
+
+
+def cut_png(side_px: int) -> bytes:
+    """A picture of one colour whose file ends half way."""
+    data = encode(Image.new("RGB", (side_px, side_px)))
+    return data[: len(data) // 2]
+
+
+def gif_of_a_large_frame(side_px: int) -> bytes:
+    """Nothing but a frame, larger than its screen, that is to be cleared after it was shown."""
+    screen = b"GIF89a" + struct.pack("<HHBBB", 100, 100, 0x80, 0, 0) + bytes(6)
+    control = b"\x21\xf9\x04" + bytes([2 << 2, 0, 0, 0, 0])
+    frame = b"," + struct.pack("<HHHHB", 0, 0, side_px, side_px, 0)
+    return screen + control + frame + b"\x02\x02\x44\x01\x00;"
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        pytest.param(cut_png(7000), "undecodable_image", id="PNG"),
+        pytest.param(gif_of_a_large_frame(9_999), "image_too_large", id="GIF"),
+        pytest.param(gif_of_a_large_frame(30_000), "image_too_large", id="GIF-of-a-larger-frame"),
+    ],
+)
+def test_files_of_a_few_bytes_do_not_add_up_to_gigabytes(
+    service: Service, image: bytes, code: str
+) -> None:
+    before, most_bytes = service.front_bytes(), 0
+    with ThreadPoolExecutor(1) as pool:
+        files = [("file", (f"{i}", image)) for i in range(16)]
+        answer = pool.submit(
+            requests.post, f"{service.url}/predict", files=files, timeout=TIMEOUT_S
+        )
+        while not answer.done():
+            most_bytes = max(most_bytes, growth(service, before))
+    assert {code_of(entry) for entry in answer.result().json().values()} == {code}
+    # As many pictures as there are decoders, at four bytes a pixel.
+    assert most_bytes < len(os.sched_getaffinity(0)) * 4 * 7000**2 + 50 * 10**6
 
 
 def corpus(folder: str, pattern: str) -> list[Path]:
