@@ -6,7 +6,6 @@ antialiased bilinear, centre crop of 224), in one resize of the part that is kep
 """
 
 import io
-import math
 import struct
 import warnings
 
@@ -81,14 +80,15 @@ def _decode(data: bytes, image_format: str, max_pixels: int) -> NDArray[np.uint8
     the picture in its trace, 200 MB for a file of a few kB, until all of a request is answered.
     """
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels)
-    too_large = ImageTooLarge(f"the image has more than the {max_pixels} pixels allowed")
     try:
         with Image.open(io.BytesIO(data), formats=[image_format]) as image:
-            if math.prod(image.size) > max_pixels:
-                return too_large
+            width, height = image.size
+            if width * height > max_pixels:
+                message = f"{width} x {height} pixels are more than the {max_pixels} allowed"
+                return ImageTooLarge(message)
             return np.asarray(_centre(image))
-    except Image.DecompressionBombError:
-        return too_large
+    except Image.DecompressionBombError:  # Pillow does not say how many there are
+        return ImageTooLarge(f"there are more pixels than the {max_pixels} allowed")
     except Exception:  # noqa: BLE001
         # Pillow's decoders raise nearly anything on hostile bytes (OSError, SyntaxError,
         # ValueError, struct.error, ...): whichever it was, this file is the reason.

@@ -94,7 +94,7 @@ class Pipeline:
         try:
             return await decoders.decode(upload.data, self._max_pixels)
         except ImageError as error:
-            # It is a result now: its trace would keep the upload and the picture, in a cycle.
+            # It is a result now: its trace would keep the upload, in a cycle.
             return error.with_traceback(None)
 
     async def classify(self, images: Images, deadline: float, record: Record) -> list[Result]:

@@ -190,12 +190,12 @@ def test_too_many_pixels_are_refused_from_the_header_alone() -> None:
         + struct.pack(">I", zlib.crc32(chunk))
     )
     bomb += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
-    with pytest.raises(ImageTooLarge, match=f"more than the {MAX_PIXELS} pixels"):
+    with pytest.raises(ImageTooLarge, match=f"more pixels than the {MAX_PIXELS}"):
         decode(bomb, MAX_PIXELS)
 
 
 def test_the_limit_itself_is_allowed() -> None:
     data = encode(make_picture(1, 30, 20))
     assert decode(data, 600).shape == (224, 224, 3)
-    with pytest.raises(ImageTooLarge):
+    with pytest.raises(ImageTooLarge, match="30 x 20 pixels"):
         decode(data, 599)
