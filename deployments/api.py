@@ -12,6 +12,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from deployments import tracing
 from deployments.access import AccessKeys
@@ -147,7 +148,10 @@ def _add_classification(
             operation_id=f"predict_{method.lower()}",
             summary="Classify any number of images",
             response_model=dict[str, ImageResult | ErrorBody],
-            responses=_error_responses(400, 404, 413, 415, 422, *refusals),
+            responses={
+                **_error_responses(400, 404, *refusals),
+                **_error_responses(413, 415, 422, 500, model=ErrorBody | dict[str, ErrorBody]),
+            },
             openapi_extra=_REQUEST_BODY,
             dependencies=described,
         )
@@ -210,7 +214,7 @@ def _add_error_table(api: FastAPI) -> None:
     @api.exception_handler(405)
     async def method_not_allowed(request: Request, error: HTTPException) -> Response:
         refusal = MethodNotAllowed("this path has no such method")
-        return refuse(refusal, request.scope, error.headers)
+        return refuse(refusal, request.scope, _list_methods(api, request) or error.headers)
 
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
@@ -224,8 +228,16 @@ def _add_error_table(api: FastAPI) -> None:
         return refuse(refusal, request.scope)
 
 
-def _error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ErrorBody} for status in statuses}
+def _list_methods(api: FastAPI, request: Request) -> dict[str, str]:
+    """`Allow` of a path of the API itself; Starlette names the methods of one route alone."""
+    routes = [route for route in api.routes if isinstance(route, Route)]
+    found = [route for route in routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    methods = {method for route in found for method in route.methods or ()}
+    return {"Allow": ", ".join(sorted(methods))} if found else {}
+
+
+def _error_responses(*statuses: int, model: Any = ErrorBody) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": model} for status in statuses}
 
 
 _BINARY = {"type": "string", "format": "binary"}

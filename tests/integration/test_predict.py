@@ -247,11 +247,24 @@ def test_run_inference_takes_one_image_only(service: Service, png: list[bytes]) 
     assert error_of(response) == (400, "one_image_expected")
 
 
-def test_unknown_paths_and_methods_are_told_apart(service: Service) -> None:
+def test_an_unknown_path_is_not_found(service: Service) -> None:
     assert error_of(requests.get(f"{service.url}/nowhere", timeout=60)) == (404, "not_found")
-    refused = requests.get(f"{service.url}/run_inference", timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/run_inference", "POST"),
+        ("/predict", "GET, POST"),
+        ("/healthz", "GET"),
+    ],
+)
+def test_an_unknown_method_is_told_which_there_are(
+    service: Service, path: str, allowed: str
+) -> None:
+    refused = requests.delete(service.url + path, timeout=60)
     assert error_of(refused) == (405, "method_not_allowed")
-    assert refused.headers["Allow"] == "POST"
+    assert refused.headers["Allow"] == allowed
 
 
 def test_another_body_is_unsupported(service: Service) -> None:

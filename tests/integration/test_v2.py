@@ -126,6 +126,11 @@ def test_the_server_and_the_model_are_alive_and_ready(triton: Triton) -> None:
     assert triton.client.is_model_ready(MODEL, "1")
 
 
+def test_an_unknown_method_is_told_which_there_are(service: Service) -> None:
+    refused = requests.get(service.url + INFER, timeout=60)
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+
 def test_the_metadata_of_the_server_names_the_extensions(triton: Triton) -> None:
     metadata = triton.parsed(triton.client.get_server_metadata())
     assert metadata["name"] == "densenet-serve"
