@@ -62,7 +62,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     window_s = arguments.seconds or (2.0 if arguments.quick else 5.0)
     return Plan(
         rounds=rounds,
-        warm_up_s=1.0 if arguments.quick else 2.0,
+        margin_s=1.0 if arguments.quick else 2.0,
         closed_s=window_s,
         open_s=OPEN_WINDOWS * window_s,
         concurrency=arguments.concurrency,

@@ -141,8 +141,7 @@ class Growth:
                 "Ingress": {"num_replicas": ingresses} | share,
             }
             with self._service(**changes) as (_, target):
-                self._load(target, self._singles, self._window_s / 4)
-                outcome = self._load(target, self._singles, self._window_s)
+                outcome = self._load(target, self._singles, self._window_s, self._window_s / 4)
             rates.append(ReplicaRate(classifiers, ingresses, outcome.images_per_s))
         return rates
 
@@ -156,8 +155,8 @@ class Growth:
         picture = make_mosaic(self._photos.files, width, height)
         file = encode_picture(picture, image_format, **options)
         payloads = [SERVICE.form.encode([(0, file)])]
-        self._load(target, payloads, self._window_s / 4, SIZES_IN_FLIGHT)
-        outcome = self._load(target, payloads, self._window_s, SIZES_IN_FLIGHT)
+        margin_s = self._window_s / 4
+        outcome = self._load(target, payloads, self._window_s, margin_s, SIZES_IN_FLIGHT)
         return SizeRate(
             image_format,
             width * height / 1e6,
@@ -185,10 +184,11 @@ class Growth:
         target: Target,
         payloads: Sequence[Payload],
         duration_s: float,
+        margin_s: float = 0.0,
         concurrency: int | None = None,
     ) -> Outcome:
         in_flight = concurrency or self._concurrency
-        return asyncio.run(closed_loop(target, payloads, in_flight, duration_s))
+        return asyncio.run(closed_loop(target, payloads, in_flight, duration_s, margin_s))
 
 
 def settled_and_last(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:

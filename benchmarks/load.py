@@ -37,8 +37,8 @@ class Outcome:
     """What a run of the generator saw.
 
     latencies_ms: of every request sent; infinite for one that failed.
-    images: answered within `duration_s`; of a request that was still under way at its end,
-        the part of its time that lay before (else a slow server's rate would come in steps).
+    images: answered within a window of `duration_s`; of a request under way at either end of
+        it, the part of its time that lay within (else a slow server's rate would come in steps).
     errors: the kinds of failure and how often each came.
     server_timings: the `Server-Timing` of every answer that had one.
     """
@@ -70,17 +70,27 @@ async def fetch(target: Target, payload: Payload) -> bytes:
 
 
 async def closed_loop(
-    target: Target, payloads: Sequence[Payload], concurrency: int, duration_s: float
+    target: Target,
+    payloads: Sequence[Payload],
+    concurrency: int,
+    duration_s: float,
+    margin_s: float = 0.0,
 ) -> Outcome:
-    """Keep `concurrency` requests in flight; each is followed by the next one at once."""
+    """Keep `concurrency` requests in flight; each is followed by the next one at once.
+
+    The load begins `margin_s` before the window in which images are counted and lasts as long
+    after it: a server that fills up from nothing has done less for what waits in it at the
+    end than the time those requests have taken says.
+    """
     queue = itertools.cycle(payloads)
     outcome = Outcome(duration_s)
     async with _session(target) as session:
-        end = time.perf_counter() + duration_s
+        start = time.perf_counter() + margin_s
+        window = (start, start + duration_s)
 
         async def worker() -> None:
-            while (started := time.perf_counter()) < end:
-                await _send(session, target, next(queue), started, end, outcome)
+            while (started := time.perf_counter()) < window[1] + margin_s:
+                await _send(session, target, next(queue), started, window, outcome)
 
         cpu_before = time.process_time()
         await asyncio.gather(*(worker() for _ in range(concurrency)))
@@ -100,7 +110,8 @@ async def open_loop(
         for arrival_s in arrivals_s:
             intended = start + arrival_s
             await asyncio.sleep(intended - time.perf_counter())
-            sending = _send(session, target, next(queue), intended, start + duration_s, outcome)
+            window = (start, start + duration_s)
+            sending = _send(session, target, next(queue), intended, window, outcome)
             requests.create_task(sending)
     outcome.generator_cpu_s = time.process_time() - cpu_before
     return outcome
@@ -119,10 +130,10 @@ async def _send(
     target: Target,
     payload: Payload,
     intended: float,
-    end: float,
+    window: tuple[float, float],
     outcome: Outcome,
 ) -> None:
-    """Send one request and note what came of it; `intended` and `end` as perf_counter()."""
+    """Send one request and note what came of it; `intended` and `window` as perf_counter()."""
     sent = time.perf_counter()
     try:
         async with session.post(target.url, data=payload.body, headers=payload.headers) as response:
@@ -137,6 +148,7 @@ async def _send(
         outcome.latencies_ms.append(math.inf)
         return
     outcome.latencies_ms.append(1000 * (now - intended))
-    outcome.images += len(payload.photos) * (min(now, end) - sent) / (now - sent)
+    within = max(min(now, window[1]) - max(sent, window[0]), 0.0)
+    outcome.images += len(payload.photos) * within / (now - sent)
     if timing:
         outcome.server_timings.append(timing)

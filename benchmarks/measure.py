@@ -82,7 +82,6 @@ class Session:
         """`number` is the round's, from 0. The first finds the knee, the others use it."""
         self._check(target)
         target = replace(target, timeout_s=self._plan.timeout_s)
-        self._closed(target, self._singles, self._plan.warm_up_s)
         rate = self._measure_singles(server, target)
         self._measure_eights(target)
         self._record.memory = server.usage()
@@ -102,7 +101,7 @@ class Session:
 
     def _measure_singles(self, server: Server, target: Target) -> float:
         before = server.usage()
-        outcome = self._closed(target, self._singles, self._plan.closed_s)
+        outcome = self._closed(target, self._singles)
         after = server.usage()
         self._record.singles.append(outcome.images_per_s)
         images = max(len(outcome.latencies_ms), 1)
@@ -117,14 +116,17 @@ class Session:
 
     def _measure_eights(self, target: Target) -> None:
         payloads = encode(self._form, self._photos, IMAGES_A_LARGE_REQUEST)
-        outcome = self._closed(target, payloads, self._plan.closed_s)
+        outcome = self._closed(target, payloads)
         self._record.eights.append(outcome.images_per_s)
 
-    def _closed(self, target: Target, payloads: Sequence[Payload], duration_s: float) -> Outcome:
+    def _closed(self, target: Target, payloads: Sequence[Payload]) -> Outcome:
         images = len(payloads[0].photos)
         # Four requests at least, lest a server be idle between two of them.
         concurrency = max(self._plan.concurrency // images, 4)
-        outcome = asyncio.run(closed_loop(target, payloads, concurrency, duration_s))
+        plan = self._plan
+        outcome = asyncio.run(
+            closed_loop(target, payloads, concurrency, plan.closed_s, plan.margin_s)
+        )
         self._record.errors.update(outcome.errors)
         return outcome
 

@@ -34,7 +34,7 @@ class Plan:
     """How long and how often. `concurrency` is in images; durations are of one window."""
 
     rounds: int
-    warm_up_s: float
+    margin_s: float
     closed_s: float
     open_s: float
     concurrency: int

@@ -100,6 +100,22 @@ def test_a_request_still_under_way_at_the_end_counts_for_the_part_before_it() ->
     run(work())
 
 
+def test_a_server_that_fills_up_before_the_window_is_credited_with_no_more_than_it_does() -> None:
+    lock = asyncio.Lock()
+
+    async def one_by_one(request: web.Request) -> web.Response:
+        async with lock:
+            return await answer(request)
+
+    async def work() -> None:
+        async with serving(one_by_one) as target:
+            outcome = await closed_loop(target, [ONE], 16, duration_s=0.6, margin_s=0.6)
+        at_most = 1 / 0.02
+        assert 0 < outcome.images_per_s < 1.1 * at_most
+
+    run(work())
+
+
 def test_latency_is_from_the_intended_time_so_a_stall_is_paid_by_all_behind_it() -> None:
     lock = asyncio.Lock()
 

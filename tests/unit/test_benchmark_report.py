@@ -12,7 +12,7 @@ from benchmarks.latency import Point
 from benchmarks.records import LimitRecord, Plan, Record, Usage
 from benchmarks.report import as_json, write_report
 
-PLAN = Plan(rounds=1, warm_up_s=1, closed_s=1, open_s=1, concurrency=16, p99_bound_ms=500)
+PLAN = Plan(rounds=1, margin_s=1, closed_s=1, open_s=1, concurrency=16, p99_bound_ms=500)
 LIMIT = LimitRecord(
     by_way={"in turn": [40.0, 50.0, 60.0], "overlapped": [70.0, 30.0, 45.0]},
     single_ms=[20.0],
