@@ -109,7 +109,7 @@ def test_a_server_that_fills_up_before_the_window_is_credited_with_no_more_than_
 
     async def work() -> None:
         async with serving(one_by_one) as target:
-            outcome = await closed_loop(target, [ONE], 16, duration_s=0.6, margin_s=0.6)
+            outcome = await closed_loop(target, [ONE], 16, duration_s=0.3, margin_s=0.6)
         at_most = 1 / 0.02
         assert 0 < outcome.images_per_s < 1.1 * at_most
 
