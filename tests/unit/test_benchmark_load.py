@@ -42,6 +42,16 @@ async def answer(_: web.Request) -> web.Response:
     return web.Response(text="{}", headers={"Server-Timing": "infer;dur=20.0"})
 
 
+def answer_one_by_one() -> Handler:
+    lock = asyncio.Lock()
+
+    async def handle(request: web.Request) -> web.Response:
+        async with lock:
+            return await answer(request)
+
+    return handle
+
+
 def test_a_closed_loop_keeps_so_many_requests_in_flight_and_counts_their_images() -> None:
     in_flight, most = 0, 0
 
@@ -101,14 +111,8 @@ def test_a_request_still_under_way_at_the_end_counts_for_the_part_before_it() ->
 
 
 def test_a_server_that_fills_up_before_the_window_is_credited_with_no_more_than_it_does() -> None:
-    lock = asyncio.Lock()
-
-    async def one_by_one(request: web.Request) -> web.Response:
-        async with lock:
-            return await answer(request)
-
     async def work() -> None:
-        async with serving(one_by_one) as target:
+        async with serving(answer_one_by_one()) as target:
             outcome = await closed_loop(target, [ONE], 16, duration_s=0.3, margin_s=0.6)
         at_most = 1 / 0.02
         assert 0 < outcome.images_per_s < 1.1 * at_most
@@ -117,14 +121,8 @@ def test_a_server_that_fills_up_before_the_window_is_credited_with_no_more_than_
 
 
 def test_latency_is_from_the_intended_time_so_a_stall_is_paid_by_all_behind_it() -> None:
-    lock = asyncio.Lock()
-
-    async def one_by_one(request: web.Request) -> web.Response:
-        async with lock:
-            return await answer(request)
-
     async def work() -> None:
-        async with serving(one_by_one) as target:
+        async with serving(answer_one_by_one()) as target:
             outcome = await open_loop(target, [ONE], [0.0] * 10, duration_s=1)
         assert max(outcome.latencies_ms) >= 10 * 20
 
