@@ -107,10 +107,10 @@ async def open_loop(
     async with _session(target) as session, asyncio.TaskGroup() as requests:
         cpu_before = time.process_time()
         start = time.perf_counter()
+        window = (start, start + duration_s)
         for arrival_s in arrivals_s:
             intended = start + arrival_s
             await asyncio.sleep(intended - time.perf_counter())
-            window = (start, start + duration_s)
             sending = _send(session, target, next(queue), intended, window, outcome)
             requests.create_task(sending)
     outcome.generator_cpu_s = time.process_time() - cpu_before

@@ -105,7 +105,7 @@ def _add_classification(
 ) -> None:
     pipeline = Pipeline(classifier, limits)
     described = _describe_keys() if wants_key else []
-    refusals = (401, 503, 504, 500) if wants_key else (503, 504, 500)
+    refusals = (401, 503, 504) if wants_key else (503, 504)
 
     async def predict(
         request: Request, top_k: TopK = None, deadline_ms: DeadlineMs = None
@@ -161,7 +161,7 @@ def _add_classification(
         methods=["POST"],
         summary="Classify one image",
         response_model=ImageResult,
-        responses=_error_responses(400, 413, 415, 422, *refusals),
+        responses=_error_responses(400, 413, 415, 422, 500, *refusals),
         openapi_extra=_REQUEST_BODY,
         dependencies=described,
     )
