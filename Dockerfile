@@ -23,7 +23,7 @@ COPY deployments deployments
 # auto: the official weights where they can be had, else untrained ones. imagenet: no image
 # without them.
 ARG WEIGHTS=auto
-RUN python -m deployments.prefetch "${WEIGHTS}" && chown -R 1000:1000 /cache
+RUN python -m deployments.model.prefetch "${WEIGHTS}" && chown -R 1000:1000 /cache
 
 COPY config/container.yaml config/guarded.yaml config/
 

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 import yaml
 
-from deployments.classes import load_classes
-from deployments.imaging import decode
-from deployments.messages import Images
-from deployments.model import Model, load_model, warm_up
-from deployments.settings import Device, Settings
-from deployments.weights import resolve
+from deployments.common.labels import load_classes
+from deployments.common.rpc_types import Images
+from deployments.common.settings import Device, Settings
+from deployments.ingress.images.preprocess import decode
+from deployments.model.base import Model, load_model, warm_up
+from deployments.model.weights import resolve
 
 BATCH_SIZES = (1, 2, 4, 8)
 AHEAD = 2

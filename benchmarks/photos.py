@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from deployments.classes import load_classes
+from deployments.common.labels import load_classes
 from tests.pictures import encode, list_photos, make_picture
 from tests.reference import classify, load_reference, make_checkpoint
 

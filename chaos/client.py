@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from benchmarks.load import Payload
-from deployments.classes import load_classes
+from deployments.common.labels import load_classes
 
 PATIENCE_S = 60.0
 ATTEMPT_WITHIN_S = 40.0

@@ -10,7 +10,7 @@ from benchmarks.forms import KEYED
 from benchmarks.photos import Photos
 from chaos.client import Question
 from chaos.stub import LEVELS, POISON, colour_of
-from deployments.classes import load_classes
+from deployments.common.labels import load_classes
 from tests.pictures import encode
 
 POISON_EVERY = 100

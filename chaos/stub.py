@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ray.serve import Application
 
 from deployments.app import bind
-from deployments.messages import Images
-from deployments.settings import Settings
-from deployments.weights import Weights
+from deployments.common.rpc_types import Images
+from deployments.common.settings import Settings
+from deployments.model.weights import Weights
 
 LEVELS = 8
 """Of each of red, green and blue: 512 classes, and one of them is poison."""

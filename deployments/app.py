@@ -14,14 +14,14 @@ from typing import cast
 import ray
 from ray.serve import Application, Deployment
 
-from deployments import weights
-from deployments.access import read_keys
-from deployments.classifier import Classifier
-from deployments.errors import StartError
-from deployments.ingress import Ingress
-from deployments.model import Model, load_model
-from deployments.settings import Device, Settings
-from deployments.weights import Weights
+from deployments.classifier.deployment import Classifier
+from deployments.common.errors import StartError
+from deployments.common.settings import Device, Settings
+from deployments.ingress.auth import read_keys
+from deployments.ingress.deployment import Ingress
+from deployments.model import weights
+from deployments.model.base import Model, load_model
+from deployments.model.weights import Weights
 
 logger = logging.getLogger("ray.serve")
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.datastructures import Headers
 
-from deployments import imaging
-from deployments.errors import ImageError, ServiceError
-from deployments.settings import Limits
-from deployments.uploads import Upload, read_uploads
+from deployments.common.errors import ImageError, ServiceError
+from deployments.common.settings import Limits
+from deployments.ingress.images import preprocess
+from deployments.ingress.images.multipart import Upload, read_uploads
 from tests.pictures import encode, make_picture
 
 MAX_PIXELS = 10**6
@@ -78,7 +78,7 @@ def check_decode(data: bytes) -> None:
     """Pixels of the one shape, or an error of the image; nothing else, and in time."""
     started = time.monotonic()
     with suppress(ImageError):
-        pixels = imaging.decode(data, MAX_PIXELS)
+        pixels = preprocess.decode(data, MAX_PIXELS)
         assert pixels.shape == (224, 224, 3)
         assert pixels.dtype == np.uint8
     assert time.monotonic() - started < 10

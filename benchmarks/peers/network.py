@@ -18,7 +18,7 @@ from typing_extensions import TypedDict  # BentoML reads it with pydantic
 
 from tests.reference import load_reference
 
-CLASSES_PATH = Path(__file__).parents[2] / "deployments" / "imagenet_class_index.json"
+CLASSES_PATH = Path(__file__).parents[2] / "deployments" / "common" / "imagenet_class_index.json"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MAX_BATCH_SIZE = 32 if DEVICE.type == "cuda" else 8
 """As large as makes the model faster on this kind of hardware, and no larger."""

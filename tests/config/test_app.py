@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from deployments import app
-from deployments.errors import StartError
-from deployments.settings import Settings
+from deployments.common.errors import StartError
+from deployments.common.settings import Settings
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deployments.environment import VARIABLES
+from deployments.common.runtime_env import VARIABLES
 from tests.service import ROOT
 
 KUBERNETES = "1.37"

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 from ray.serve.schema import ServeDeploySchema
 
-from deployments.settings import Settings, Tuning
+from deployments.common.settings import Settings, Tuning
 from tests.service import ROOT
 
 

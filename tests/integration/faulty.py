@@ -5,9 +5,9 @@ from typing import cast
 from ray import serve
 from ray.serve import Application, Deployment
 
-from deployments.ingress import Ingress
-from deployments.messages import Classification, Images
-from deployments.settings import Settings
+from deployments.common.rpc_types import Classification, Images
+from deployments.common.settings import Settings
+from deployments.ingress.deployment import Ingress
 
 
 @serve.deployment

@@ -6,8 +6,8 @@ from ray.serve import Application
 
 from chaos.stub import StubModel
 from deployments.app import bind
-from deployments.settings import Settings
-from deployments.weights import Weights
+from deployments.common.settings import Settings
+from deployments.model.weights import Weights
 
 
 def build_app(args: Settings) -> Application:

@@ -14,7 +14,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from densenet_client import Classification, Client, Unauthorized
-from deployments.access import make_key
+from deployments.ingress.auth import make_key
 from tests.pictures import encode
 from tests.service import Service, find_free_port, running, write_config
 

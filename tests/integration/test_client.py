@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from densenet_client import Classification, Client, Failure
-from deployments.classes import load_classes
+from deployments.common.labels import load_classes
 from tests.pictures import encode
 from tests.service import Service
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deployments.classes import load_classes
+from deployments.common.labels import load_classes
 from tests.command import run
 from tests.service import Service
 

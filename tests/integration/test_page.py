@@ -12,7 +12,7 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from deployments.classes import load_classes
+from deployments.common.labels import load_classes
 from tests.service import ROOT, Service
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"

@@ -11,8 +11,8 @@ import pytest
 import requests
 from PIL import Image
 
-from deployments.classes import load_classes
-from deployments.weights import cache_path, resolve
+from deployments.common.labels import load_classes
+from deployments.model.weights import cache_path, resolve
 from tests.pictures import encode, list_photos
 from tests.reference import classify, load_reference
 from tests.service import Service
@@ -372,8 +372,8 @@ def test_probabilities_are_those_of_torchvision_in_fp32(
 def test_the_official_weights_know_the_five_animals() -> None:
     import numpy as np
 
-    from deployments.imaging import decode
-    from deployments.model import load_model
+    from deployments.ingress.images.preprocess import decode
+    from deployments.model.base import load_model
 
     names = [
         "n02099712_Labrador_retriever",

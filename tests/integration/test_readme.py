@@ -62,17 +62,3 @@ def test_every_make_target_shown_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"(?:`|\$ )make (\w+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
-def test_every_module_of_the_tree_exists() -> None:
-    tree = README[README.index("```\ndeployments/") :]
-    names = re.findall(r"\b(\w+\.py)\b", tree)
-    assert len(names) > 15
-    for name in names:
-        assert (ROOT / "deployments" / name).is_file(), name
-
-
-def test_the_tree_names_every_module() -> None:
-    tree = README.partition("\ndeployments/\n")[2].partition("```")[0]
-    modules = {path.name for path in (ROOT / "deployments").glob("*.py")} - {"__init__.py"}
-    assert modules <= set(re.findall(r"\w+\.py", tree))

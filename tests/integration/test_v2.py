@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from deployments.classes import load_classes
-from deployments.imaging import decode
+from deployments.common.labels import load_classes
+from deployments.ingress.images.preprocess import decode
 from tests.pictures import encode
 from tests.reference import preprocess
 from tests.service import ROOT, Service

@@ -1,0 +1,36 @@
+"""What a Classifier counts beside Ray's own metrics; on Ray's Prometheus endpoint as `ray_...`."""
+
+from ray.util.metrics import Gauge, Histogram
+
+# By its buckets and its count: of a histogram's sum Ray makes an estimate.
+_batch_size = Histogram(
+    "densenet_batch_size",
+    description="Images in each batch put before the model.",
+    boundaries=[1, 2, 4, 8, 16, 32, 64, 128],
+)
+
+_waiting_images = Gauge(
+    "densenet_waiting_images",
+    description="Images before the model of a Classifier, those of the running batch included.",
+)
+
+_model_info = Gauge(
+    "densenet_model_info",
+    description="1 for each Classifier, by what it serves.",
+    tag_keys=("weights", "engine", "device", "precision"),
+)
+
+
+def show_model(weights: str, engine: str, device: str, precision: str) -> None:
+    """Say what this Classifier serves."""
+    tags = {"weights": weights, "engine": engine, "device": device, "precision": precision}
+    _model_info.set(1, tags=tags)
+
+
+def show_waiting(images: int) -> None:
+    """Those before the model included."""
+    _waiting_images.set(images)
+
+
+def count_batch(images: int) -> None:
+    _batch_size.observe(images)

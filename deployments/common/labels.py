@@ -1,0 +1,20 @@
+"""The 1000 ImageNet classes, in the order of the model's outputs."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+
+class ImageClass(NamedTuple):
+    class_id: str
+    """WordNet id, such as `n02124075`."""
+    class_name: str
+
+
+@cache
+def load_classes() -> tuple[ImageClass, ...]:
+    """Read `imagenet_class_index.json`: `{"0": ["n01440764", "tench"], ...}`."""
+    text = files("deployments.common").joinpath("imagenet_class_index.json").read_text("utf-8")
+    index: dict[str, list[str]] = json.loads(text)
+    return tuple(ImageClass(*index[str(i)]) for i in range(len(index)))

@@ -1,0 +1,5 @@
+"""HTTP and gRPC in front of the Classifier: parses uploads, decodes images, answers.
+
+Runs in: Ingress replicas, on the CPU. Must not import: torch, openvino, the classifier
+package, or a model's engine.
+"""

@@ -1,0 +1,61 @@
+"""The threads that decode images, and what becomes of a decode that nobody waits for.
+
+A thread cannot be stopped. A picture that takes minutes to decode outlives its request; it
+is left to end, others decode beside it, and when too many such are left, no more are begun.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.common.errors import Overloaded
+from deployments.ingress.images import preprocess
+
+Decode = Callable[[bytes, int], NDArray[np.uint8]]
+
+
+class Decoders:
+    """`threads` decodes at a time, beside at most as many that were given up."""
+
+    def __init__(self, decode: Decode, threads: int) -> None:
+        self._decode = decode
+        self._max_abandoned = threads
+        self._abandoned = 0
+        self._free = asyncio.Semaphore(threads)
+        # Those that are waited for and those that are not: none of them waits for a thread.
+        self._pool = ThreadPoolExecutor(2 * threads, thread_name_prefix="decode")
+
+    def check(self) -> None:
+        """Raises Overloaded while too many decodes that were given up still run."""
+        if self._abandoned >= self._max_abandoned:
+            raise Overloaded("images that take too long occupy the decoders", retry_after_s=5)
+
+    async def decode(self, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+        """What `preprocess.decode` returns and raises; cancelled, it leaves its thread behind."""
+        async with self._free:
+            loop = asyncio.get_running_loop()
+            decoding = loop.run_in_executor(self._pool, self._decode, data, max_pixels)
+            try:
+                return await asyncio.shield(decoding)
+            except asyncio.CancelledError:
+                self._abandoned += 1
+                decoding.add_done_callback(self._forget)
+                raise
+
+    def _forget(self, decoding: asyncio.Future[NDArray[np.uint8]]) -> None:
+        self._abandoned -= 1
+        decoding.exception()  # nobody else asks for it
+
+
+@cache
+def decoders_of(_: asyncio.AbstractEventLoop) -> Decoders:
+    """The decoders of all requests that an event loop serves.
+
+    Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
+    """
+    return Decoders(preprocess.decode, len(os.sched_getaffinity(0)))

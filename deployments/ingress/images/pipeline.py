@@ -1,0 +1,113 @@
+"""Uploads in, a result for each out: decode in threads, one call to the Classifier.
+
+Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierPort`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.common import tracing
+from deployments.common.errors import DeadlineExceeded, ImageError, Internal, ServiceError
+from deployments.common.rpc_types import Classification, Images
+from deployments.common.settings import Limits
+from deployments.ingress.context import Record
+from deployments.ingress.images.decode_pool import decoders_of
+from deployments.ingress.images.multipart import Upload
+
+Result = NDArray[np.float32] | ServiceError
+"""Of one image: its probabilities, float32 (1000,), or what is wrong with it."""
+
+
+class ClassifierPort(Protocol):
+    """The Classifier as the ingress sees it."""
+
+    @property
+    def model_version(self) -> str:
+        """`unknown` before a Classifier has answered."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a warmed-up Classifier answers."""
+
+    def admit(self) -> AbstractContextManager[None]:
+        """Around all that a request wants of the Classifier, from before its body is read.
+
+        Raises Unavailable or Overloaded, where it would be refused later anyway.
+        """
+
+    async def classify(self, images: Images, timeout_s: float) -> Classification:
+        """Raises Unavailable, Overloaded or DeadlineExceeded."""
+
+    async def meet(self) -> None:
+        """Wait for a first answer, though not for long."""
+
+    async def watch(self) -> None:
+        """Keep `is_ready` and `model_version` true until cancelled."""
+
+
+@asynccontextmanager
+async def until(deadline: float) -> AsyncIterator[None]:
+    """Give up what is inside at `deadline` (of `time.monotonic`). Raises DeadlineExceeded."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded("the request's time is up") from None
+
+
+class Pipeline:
+    """The way of a request's images to the Classifier."""
+
+    def __init__(self, classifier: ClassifierPort, limits: Limits) -> None:
+        self._classifier = classifier
+        self._max_pixels = limits.max_image_pixels
+
+    async def run(
+        self, uploads: Sequence[Upload], deadline: float, record: Record
+    ) -> dict[str, Result]:
+        """Classify what can be decoded before `deadline` (of `time.monotonic`).
+
+        Returns a result for each upload, by name, in their order; fills in `record`.
+        Raises Overloaded at once while too many images that never end occupy the decoders.
+        """
+        started = time.monotonic()
+        decoders_of(asyncio.get_running_loop()).check()
+        with tracing.span("decode", images=len(uploads)):
+            decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
+        record.timings.decode_ms = 1000 * (time.monotonic() - started)
+        record.outcomes.update(item.code for item in decoded if isinstance(item, ImageError))
+        images = [item for item in decoded if not isinstance(item, ImageError)]
+        rows = iter(await self.classify(np.stack(images), deadline, record) if images else [])
+        results = [item if isinstance(item, ImageError) else next(rows) for item in decoded]
+        return dict(zip((upload.name for upload in uploads), results, strict=True))
+
+    async def _decode(self, upload: Upload) -> NDArray[np.uint8] | ImageError:
+        if isinstance(upload.data, ImageError):
+            return upload.data
+        decoders = decoders_of(asyncio.get_running_loop())
+        try:
+            return await decoders.decode(upload.data, self._max_pixels)
+        except ImageError as error:
+            # It is a result now: its trace would keep the upload, in a cycle.
+            return error.with_traceback(None)
+
+    async def classify(self, images: Images, deadline: float, record: Record) -> list[Result]:
+        """Classify images that are decoded already; a result for each, in their order."""
+        answer = await self._classifier.classify(images, deadline - time.monotonic())
+        record.timings.queue_ms = answer.queue_ms
+        record.timings.infer_ms = answer.infer_ms
+        record.timings.batch_size = answer.batch_size
+        record.outcomes.update(
+            Internal.code if index in answer.failed else "classified"
+            for index in range(len(images))
+        )
+        return [
+            Internal("the model failed on this image") if index in answer.failed else row
+            for index, row in enumerate(answer.probabilities)
+        ]

@@ -1,0 +1,91 @@
+"""What the service counts beside Ray's own metrics; on Ray's Prometheus endpoint as `ray_...`."""
+
+import math
+
+from ray.util.metrics import Counter, Histogram
+
+from deployments.common.errors import DeadlineExceeded, Internal, Overloaded, Unavailable
+from deployments.ingress.context import Record
+
+SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+
+_requests = Counter(
+    "densenet_requests_total",
+    description="Requests by caller (empty without access keys) and by HTTP's status or gRPC's.",
+    tag_keys=("caller", "status"),
+)
+
+_request_duration = Histogram(
+    "densenet_request_duration_seconds",
+    description="From the first byte that the ingress saw to the answer, by status.",
+    boundaries=SECONDS,
+    tag_keys=("status",),
+)
+
+_stage_duration = Histogram(
+    "densenet_stage_duration_seconds",
+    description="Of requests that were classified: parse (receiving the body included), decode, "
+    "queue (the longest wait of its images for the model) and infer (its slowest batch).",
+    boundaries=SECONDS,
+    tag_keys=("stage",),
+)
+
+_images = Counter(
+    "densenet_images_total",
+    description="Images by outcome: `classified`, the code of an image's own error, or `refused` "
+    "with its whole request.",
+    tag_keys=("outcome",),
+)
+
+_refusals = Counter(
+    "densenet_refusals_total",
+    description="Requests refused as a whole, by the error's code and by the tier that did: the "
+    "`ingress`, or the `proxy` before it.",
+    tag_keys=("tier", "reason"),
+)
+
+_retries = Counter(
+    "densenet_retries_total",
+    description="Classifications whose replica was lost: `retried` on another one, or `refused` "
+    "because a retry would have been over the budget.",
+    tag_keys=("outcome",),
+)
+
+
+def begin() -> None:
+    """Have what alerts watch there from the start: a counter's first value is no increase.
+
+    Ray refuses to count nothing, and the smallest number there is is lost in the first sum.
+    """
+    nothing = math.ulp(0.0)
+    for outcome in ("retried", "refused"):
+        _retries.inc(nothing, tags={"outcome": outcome})
+    for outcome in ("classified", Internal.code):
+        _images.inc(nothing, tags={"outcome": outcome})
+    for reason in (Overloaded.code, Unavailable.code, DeadlineExceeded.code):
+        _refusals.inc(nothing, tags={"tier": "ingress", "reason": reason})
+
+
+def observe(record: Record) -> None:
+    """Count a request that the ingress has answered."""
+    _requests.inc(tags={"caller": record.caller, "status": record.status})
+    _request_duration.observe(record.duration_s, tags={"status": record.status})
+    for outcome, count in record.outcomes.items():
+        _images.inc(count, tags={"outcome": outcome})
+    if refused := record.images - record.outcomes.total():
+        _images.inc(refused, tags={"outcome": "refused"})
+    if record.refusal:
+        count_refusal("ingress", record.refusal)
+    if record.timings.batch_size:
+        for stage, ms in record.timings.stages().items():
+            _stage_duration.observe(ms / 1000, tags={"stage": stage})
+
+
+def count_retry(outcome: str) -> None:
+    """`retried` or `refused`."""
+    _retries.inc(tags={"outcome": outcome})
+
+
+def count_refusal(tier: str, reason: str) -> None:
+    """`reason` is an error's code."""
+    _refusals.inc(tags={"tier": tier, "reason": reason})

@@ -1,0 +1,254 @@
+"""DenseNet-121 as a model of the Open Inference Protocol: its metadata, inputs and outputs.
+
+What a request means, whichever transport it came by. Knows nothing of HTTP or gRPC.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache, partial
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.common.errors import (
+    MalformedRequest,
+    NoImage,
+    NotFound,
+    ServiceError,
+    TooManyImages,
+    Unavailable,
+    UndecodableImage,
+)
+from deployments.common.labels import load_classes
+from deployments.common.rpc_types import Images
+from deployments.common.settings import Limits
+from deployments.ingress.context import Record
+from deployments.ingress.http.responses import rank
+from deployments.ingress.images.multipart import Upload
+from deployments.ingress.images.pipeline import ClassifierPort, Pipeline, Result, until
+from deployments.ingress.v2.tensors import ANY, RequestedOutput, Tensor, TensorSpec, Values
+
+Arguments = ParamSpec("Arguments")
+Translated = TypeVar("Translated")
+
+SERVER_NAME = "densenet-serve"
+SERVER_VERSION = "1"
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "parameters"]
+MODEL_NAME = "densenet121"
+MODEL_VERSION = "1"
+PLATFORM = "pytorch_state_dict"
+
+IMAGE = TensorSpec("image", "BYTES", (ANY,))
+PIXELS = TensorSpec("pixels", "UINT8", (ANY, 224, 224, 3))
+INPUT = TensorSpec("input", "FP32", (ANY, 3, 224, 224))
+INPUTS = {spec.name: spec for spec in (IMAGE, PIXELS, INPUT)}
+
+PROBABILITIES = TensorSpec("probabilities", "FP32", (ANY, 1000))
+CLASS_ID = TensorSpec("class_id", "BYTES", (ANY,))
+CLASS_NAME = TensorSpec("class_name", "BYTES", (ANY,))
+OUTPUTS = {spec.name: spec for spec in (PROBABILITIES, CLASS_ID, CLASS_NAME)}
+
+
+class InferenceModel:
+    """The one model that is served, as both transports see it."""
+
+    def __init__(self, classifier: ClassifierPort, limits: Limits) -> None:
+        self.limits = limits
+        self._classifier = classifier
+        self._pipeline = Pipeline(classifier, limits)
+
+    @property
+    def weights(self) -> str:
+        """Which weights are served, as `X-Model-Version` says it."""
+        return self._classifier.model_version
+
+    @property
+    def is_ready(self) -> bool:
+        return self._classifier.is_ready
+
+    def require_ready(self) -> None:
+        """Raises Unavailable while no warmed-up Classifier answers."""
+        if not self.is_ready:
+            raise Unavailable("no classifier is ready")
+
+    def admit(self) -> AbstractContextManager[None]:
+        """Around a request. Raises Unavailable or Overloaded, where it would be refused later."""
+        return self._classifier.admit()
+
+    def describe(self) -> dict[str, Any]:
+        """The model's metadata."""
+        return {
+            "name": MODEL_NAME,
+            "versions": [MODEL_VERSION],
+            "platform": PLATFORM,
+            "inputs": [_describe(spec) for spec in INPUTS.values()],
+            "outputs": [_describe(spec) for spec in OUTPUTS.values()],
+            "properties": {"weights": self.weights},
+        }
+
+    def describe_config(self) -> dict[str, Any]:
+        """The model's configuration, in the terms of Triton's `ModelConfig`."""
+        return {
+            "name": MODEL_NAME,
+            "platform": PLATFORM,
+            # 0: shapes are told whole. Triton leaves the first dimension out otherwise, and
+            # of `image` nothing would be left, which its clients refuse.
+            "max_batch_size": 0,
+            # A request brings one of the three, so each of them is optional.
+            "input": [_configure(spec) | {"optional": True} for spec in INPUTS.values()],
+            "output": [_configure(spec) for spec in OUTPUTS.values()],
+            "parameters": {
+                "max_images": {"string_value": str(self.limits.max_images)},
+                "weights": {"string_value": self.weights},
+            },
+        }
+
+    def list_repository(self, ready: bool) -> list[dict[str, str]]:
+        """The repository's index: one model; none where only ready ones are asked for."""
+        state = "READY" if self.is_ready else "UNAVAILABLE"
+        if ready and not self.is_ready:
+            return []
+        return [{"name": MODEL_NAME, "version": MODEL_VERSION, "state": state, "reason": ""}]
+
+    def expect(self, name: str, datatype: str, shape: Sequence[int]) -> TensorSpec:
+        """The specification of an input, by what a request says of it before its data.
+
+        Raises MalformedRequest, NoImage or TooManyImages.
+        """
+        if name not in INPUTS:
+            raise MalformedRequest(f"there is no input {name!r:.80}, only {_list_names(INPUTS)}")
+        spec = INPUTS[name]
+        spec.check(datatype, shape)
+        if shape[0] == 0:
+            raise NoImage(f"{name!r} holds no image")
+        if shape[0] > self.limits.max_images:
+            raise TooManyImages(f"a request may hold {self.limits.max_images} images at most")
+        return spec
+
+    async def infer(
+        self,
+        inputs: Sequence[Tensor],
+        requested: Sequence[RequestedOutput],
+        deadline: float,
+        record: Record,
+    ) -> list[Tensor]:
+        """Answer the outputs asked for (all, where none is named) before `deadline`.
+
+        `deadline` is on the clock of `time.monotonic`; fills in `record`. Raises the
+        ServiceError of the request, or that of the first image that cannot be classified:
+        the protocol has no place for the answers of the others.
+        """
+        wanted = requested or [RequestedOutput(name) for name in OUTPUTS]
+        _check_outputs(wanted)
+        if len(inputs) != 1:
+            raise MalformedRequest(f"send exactly one of the inputs {_list_names(INPUTS)}")
+        record.images = inputs[0].shape[0]
+        async with until(deadline):
+            results = await self._classify(inputs[0], deadline, record)
+        probabilities = _stack(results)
+        return [_answer(output, probabilities) for output in wanted]
+
+    async def _classify(self, tensor: Tensor, deadline: float, record: Record) -> list[Result]:
+        if not isinstance(tensor.values, list):
+            _check_finite(tensor.values)
+            return await self._pipeline.classify(tensor.values, deadline, record)
+        uploads = [
+            Upload.of(str(index), data, self.limits) for index, data in enumerate(tensor.values)
+        ]
+        return list((await self._pipeline.run(uploads, deadline, record)).values())
+
+
+def _describe(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+
+def _configure(spec: TensorSpec) -> dict[str, Any]:
+    data_type = "TYPE_STRING" if spec.datatype == "BYTES" else f"TYPE_{spec.datatype}"
+    return {"name": spec.name, "data_type": data_type, "dims": list(spec.shape)}
+
+
+def _list_names(specs: dict[str, TensorSpec]) -> str:
+    return ", ".join(repr(name) for name in specs)
+
+
+def _check_outputs(requested: Sequence[RequestedOutput]) -> None:
+    names = [output.name for output in requested]
+    for output in requested:
+        if output.name not in OUTPUTS:
+            raise MalformedRequest(
+                f"there is no output {output.name!r:.80}, only {_list_names(OUTPUTS)}"
+            )
+        if output.classification and output.name != PROBABILITIES.name:
+            raise MalformedRequest(f"'classification' is for {PROBABILITIES.name!r}")
+    if len(set(names)) < len(names):
+        raise MalformedRequest("an output is asked for twice")
+
+
+def _check_finite(values: Images) -> None:
+    """An engine may make numbers out of what is none, so the output alone does not tell."""
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise UndecodableImage(f"image {finite.argmin()}: its values are not all finite numbers")
+
+
+def _stack(results: Sequence[Result]) -> NDArray[np.float32]:
+    for index, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            raise type(result)(f"image {index}: {result.message}")
+        if not np.isfinite(result).all():
+            raise UndecodableImage(f"image {index}: its values lead to no finite probabilities")
+    return np.stack([result for result in results if not isinstance(result, ServiceError)])
+
+
+def _answer(output: RequestedOutput, probabilities: NDArray[np.float32]) -> Tensor:
+    if output.classification:
+        return _classification(probabilities, min(output.classification, probabilities.shape[1]))
+    if output.name == PROBABILITIES.name:
+        return Tensor(PROBABILITIES, probabilities.shape, probabilities)
+    top = [load_classes()[rank(row, 1)[0]] for row in probabilities]
+    if output.name == CLASS_ID.name:
+        return _text(CLASS_ID, [each.class_id for each in top])
+    return _text(CLASS_NAME, [each.class_name for each in top])
+
+
+def _text(spec: TensorSpec, texts: Sequence[str]) -> Tensor:
+    values: Values = [text.encode() for text in texts]
+    return Tensor(spec, (len(texts),), values)
+
+
+def _classification(probabilities: NDArray[np.float32], top_k: int) -> Tensor:
+    """The extension `classification`: `score:index:name` of the best classes, best first."""
+    spec = TensorSpec(PROBABILITIES.name, "BYTES", (ANY, ANY))
+    values = [
+        f"{row[index]:f}:{index}:{load_classes()[index].class_name}".encode()
+        for row in probabilities
+        for index in rank(row, top_k)
+    ]
+    return Tensor(spec, (len(probabilities), top_k), values)
+
+
+async def translate(
+    read: Callable[Arguments, Translated], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Translated:
+    """Run a transport's translation of a request away from the event loop, one at a time.
+
+    Lists of numbers take many times the memory of the bytes they came in.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_translator(), partial(read, *args, **kwargs))
+
+
+@cache
+def _translator() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="translate")
+
+
+def require_model(name: str, version: str) -> None:
+    """Raises NotFound for any other than the one model; an empty version is the newest."""
+    if name != MODEL_NAME:
+        raise NotFound(f"there is no model {name!r:.80}, only {MODEL_NAME!r}")
+    if version not in ("", MODEL_VERSION):
+        raise NotFound(f"there is no version {version!r:.80} of {MODEL_NAME!r}, only '1'")

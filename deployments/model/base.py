@@ -1,0 +1,67 @@
+"""Which engine runs DenseNet-121, and what every engine promises.
+
+Knows neither torch nor OpenVINO until one is chosen; nothing of Ray, requests or batching.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.common.rpc_types import Images
+from deployments.common.settings import Device, Engine, Precision
+from deployments.model.weights import Weights
+
+
+class Model(Protocol):
+    """A DenseNet-121 on one device, ready to predict.
+
+    streams: how many batches it runs at once, each called from a thread of its own.
+    max_batch_size: more images in a batch gain nothing; `predict` takes any number.
+    precision: that of the arithmetic, where `auto` has been decided.
+    """
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def streams(self) -> int: ...
+
+    @property
+    def max_batch_size(self) -> int: ...
+
+    def predict(self, images: Images) -> NDArray[np.float32]:
+        """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).
+
+        Returns float32 softmax probabilities (n, 1000). Raises DeviceLost where no later
+        call can succeed; what else it raises is held to be some image's fault.
+        """
+
+
+def load_model(
+    weights: Weights, device: Device, engine: Engine = "auto", precision: Precision = "auto"
+) -> Model:
+    """Load the weights into the engine chosen: `auto` is OpenVINO on a CPU, torch on a GPU.
+
+    Raises StartError when the checkpoint is not a DenseNet-121 with 1000 classes.
+    """
+    if engine == "openvino" or (engine == "auto" and device == "cpu"):
+        from deployments.model.openvino_engine import OpenVINOModel
+
+        return OpenVINOModel(weights, precision)
+    from deployments.model.torch_engine import TorchModel
+
+    return TorchModel(weights, device, precision)
+
+
+def warm_up(model: Model) -> None:
+    """Pay the first calls' costs (kernel choice, allocations) before a client does."""
+    for batch_size in (1, 2, 4, 8):
+        if batch_size <= model.max_batch_size:
+            model.predict(np.zeros((batch_size, 224, 224, 3), np.uint8))

@@ -1,0 +1,103 @@
+"""The model on its threads: when it can no longer answer, its health says so."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from deployments.classifier import executor as module
+from deployments.classifier.batcher import Batcher, Job
+from deployments.classifier.executor import ModelThreads
+from deployments.common.errors import DeviceLost
+from deployments.common.rpc_types import Images
+from deployments.model.torch_engine import TorchModel
+from deployments.model.weights import Weights
+
+pytestmark = pytest.mark.anyio
+
+IMAGES = np.zeros((8, 2, 2, 3), np.uint8)
+
+
+class StubModel:
+    """Does as told before it answers."""
+
+    engine, device, precision = "stub", "cpu", "none"
+    streams = 1
+    max_batch_size = 8
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.calls = 0
+        self._act = act
+
+    def predict(self, images: Images) -> NDArray[np.float32]:
+        self.calls += 1
+        self._act()
+        return np.zeros((len(images), 1), np.float32)
+
+
+def lose() -> None:
+    raise DeviceLost("gone")
+
+
+async def test_a_lost_device_fails_the_health_check() -> None:
+    threads = ModelThreads(StubModel(lose))
+    threads.check_health()
+    asked = asyncio.create_task(threads.predict(IMAGES))
+    await asyncio.sleep(0.05)
+    with pytest.raises(DeviceLost):
+        threads.check_health()
+    asked.cancel()
+
+
+async def test_a_batch_is_not_split_when_the_device_is_lost() -> None:
+    model = StubModel(lose)
+    batcher = Batcher(ModelThreads(model).predict, max_batch_size=8)
+    deadline = asyncio.get_running_loop().time() + 60
+    jobs = [Job(image, deadline) for image in IMAGES]
+    batcher.put(jobs)
+    await asyncio.sleep(0.05)
+    assert model.calls == 1
+    assert not any(job.outcome.done() for job in jobs)  # another replica is to answer them
+
+
+async def test_a_stuck_model_fails_the_health_check_until_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STUCK_AFTER_S", 0.1)
+    gate = threading.Event()
+    threads = ModelThreads(StubModel(gate.wait))
+    asked = asyncio.create_task(threads.predict(IMAGES))
+    await asyncio.sleep(0.02)
+    threads.check_health()
+    await asyncio.sleep(0.1)
+    with pytest.raises(RuntimeError, match="has not answered"):
+        threads.check_health()
+    gate.set()
+    await asked
+    threads.check_health()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access", 700), DeviceLost),
+        (RuntimeError("CUDA error: device-side assert triggered"), DeviceLost),
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError),
+    ],
+)
+def test_only_what_cuda_does_not_recover_from_is_a_lost_device(
+    error: Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(torch.nn.Module):
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise error
+
+    monkeypatch.setattr("deployments.model.torch_engine.build_network", lambda _: Broken())
+    model = TorchModel(Weights("file", "stub"), "cpu", "fp32")
+    with pytest.raises(raised):
+        model.predict(np.zeros((1, 224, 224, 3), np.uint8))

@@ -1,0 +1,168 @@
+"""Reading the images of a request, without HTTP around it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+from starlette.datastructures import Headers
+
+from deployments.common.errors import (
+    ImageTooLarge,
+    MalformedRequest,
+    NoImage,
+    TooManyImages,
+    UnsupportedBody,
+)
+from deployments.common.settings import Limits
+from deployments.ingress.images.multipart import Upload, read_uploads
+
+LIMITS = Limits(max_image_bytes=100, max_images=4, max_request_bytes=2000)
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+def part(data: bytes = b"data", disposition: str = 'name="file"', headers: str = "") -> bytes:
+    head = f"Content-Disposition: form-data; {disposition}\r\n{headers}\r\n"
+    return b"--b\r\n" + head.encode() + data + b"\r\n"
+
+
+def named(filename: str, data: bytes = b"data") -> bytes:
+    return part(data, f'name="file"; filename="{filename}"')
+
+
+def body(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--b--\r\n"
+
+
+def read(
+    data: bytes | Iterable[bytes], content_type: str = MULTIPART, **headers: str
+) -> list[Upload]:
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in [data] if isinstance(data, bytes) else data:
+            yield chunk
+
+    sent = {"content-type": content_type} if content_type else {}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return asyncio.run(read_uploads(Headers(sent), chunks(), LIMITS))
+
+
+def names(*parts: bytes) -> list[str]:
+    return [upload.name for upload in read(body(*parts))]
+
+
+def test_files_under_any_field_name_are_read_in_order() -> None:
+    other = part(b"two", 'name="anything"; filename="2.jpg"')
+    assert read(body(named("1.jpg", b"one"), other)) == [
+        Upload("1.jpg", b"one"),
+        Upload("2.jpg", b"two"),
+    ]
+
+
+def test_a_body_in_single_bytes_reads_the_same() -> None:
+    data = body(named("1.jpg", b"o\r\n--n\r\ne"), named("2.jpg", b"two"))
+    assert read(bytes([byte]) for byte in data) == read(data)
+
+
+def test_repeated_names_are_numbered() -> None:
+    assert names(*[named("a")] * 3) == ["a", "a (2)", "a (3)"]
+
+
+def test_a_number_skips_names_that_are_taken() -> None:
+    assert names(named("a"), named("a"), named("a (2)"), named("a")) == [
+        "a",
+        "a (3)",
+        "a (2)",
+        "a (4)",
+    ]
+
+
+def test_names_are_kept_as_sent() -> None:
+    sent = ["../../etc/passwd", "<b>.jpg", "katze äöü 猫.png", "a;b.jpg"]
+    assert names(*(named(name) for name in sent)) == sent
+
+
+def test_a_quote_in_a_name_is_unescaped() -> None:
+    assert names(named(r"say \"hi\".jpg")) == ['say "hi".jpg']
+
+
+def test_a_part_without_a_file_name_goes_by_its_field_name() -> None:
+    image = part(b"x", 'name="photo"', "Content-Type: image/png\r\n")
+    assert read(body(image)) == [Upload("photo", b"x")]
+
+
+def test_other_fields_and_empty_file_inputs_are_ignored() -> None:
+    empty = part(b"", 'name="file"; filename=""', "Content-Type: application/octet-stream\r\n")
+    assert names(part(b"yes", 'name="agree"'), empty, named("a")) == ["a"]
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", "image/x-odd", "application/octet-stream"])
+def test_a_raw_body_is_one_image(content_type: str) -> None:
+    assert read([b"ab", b"cd"], content_type) == [Upload("image", b"abcd")]
+
+
+@pytest.mark.parametrize("content_type", [MULTIPART, "image/jpeg", "text/plain", ""])
+def test_an_empty_body_is_no_image(content_type: str) -> None:
+    with pytest.raises(NoImage):
+        read(b"", content_type)
+
+
+@pytest.mark.parametrize("parts", [[], [part(b"yes", 'name="agree"')]])
+def test_a_form_without_files_is_no_image(parts: list[bytes]) -> None:
+    with pytest.raises(NoImage):
+        read(body(*parts))
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/json", "multipart/mixed", ""])
+def test_another_body_is_unsupported(content_type: str) -> None:
+    with pytest.raises(UnsupportedBody):
+        read(b"data", content_type)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"no boundary at all",
+        named("a"),
+        body(named("a"))[:-6],
+        b"--b\r\nno colon\r\n\r\n--b--\r\n",
+        b"--b\r\n\r\ndata\r\n--b--\r\n",
+        body(part(b"x", 'filename="a"')),
+        b"--b\r\n" + b"X: y\r\n" * 200 + b"\r\nx\r\n--b--\r\n",
+    ],
+    ids=["text", "unended", "cut", "header", "headerless", "nameless", "many headers"],
+)
+def test_a_broken_form_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedRequest):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["multipart/form-data", "multipart/form-data; boundary=" + "b" * 300]
+)
+def test_a_form_with_an_impossible_boundary_is_malformed(content_type: str) -> None:
+    with pytest.raises(MalformedRequest):
+        read(body(named("a")), content_type)
+
+
+def test_an_image_over_its_limit_costs_the_others_nothing() -> None:
+    large, small = read(body(named("large", b"x" * 101), named("small", b"x" * 100)))
+    assert isinstance(large.data, ImageTooLarge)
+    assert small.data == b"x" * 100
+
+
+def test_a_raw_image_over_its_limit_is_an_entry() -> None:
+    (upload,) = read([b"x" * 60, b"x" * 60], "image/jpeg")
+    assert isinstance(upload.data, ImageTooLarge)
+
+
+def test_too_many_images_are_refused_while_they_come() -> None:
+    def endless() -> Iterable[bytes]:
+        yield from [named("a")] * 5
+        raise AssertionError("read on after the limit")
+
+    with pytest.raises(TooManyImages):
+        read(endless())
+
+
+def test_too_many_parts_are_malformed_whatever_is_in_them() -> None:
+    with pytest.raises(MalformedRequest, match="1000 parts at most"):
+        read(body(*[part(b"", 'name="a"')] * 1001))
