@@ -14,13 +14,13 @@ from typing import Any
 
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.floors import Floor, check_floors
-from benchmarks.machine import describe_machine
 from benchmarks.measure import measure_all
 from benchmarks.plot import plot_breakdown, plot_latencies
-from benchmarks.processes import StartFailed
 from benchmarks.records import LimitRecord, Plan, Record
 from benchmarks.report import as_json, write_report
-from benchmarks.stage import add_stage_arguments, describe_setting, set_stage, tell
+from benchmarks.stage import add_stage_arguments, describe_setting, set_stage
+from testing.machine import describe_machine
+from testing.processes import StartFailed
 
 OPEN_WINDOWS = 3
 """How much longer an open-loop window is than a closed-loop one: a p99 wants many requests."""
@@ -33,7 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         photos, stage = set_stage(arguments, Path(folder))
         machine, setting = describe_machine(), describe_setting(stage, photos)
-        limit, records = measure_all(chosen(arguments.only), plan, stage, photos, tell)
+        limit, records = measure_all(chosen(arguments.only), plan, stage, photos)
     floors = check_floors(limit, records, read_growth(arguments.results))
     page = write_report(machine, setting, plan, limit, records, floors)
     line = json.dumps(as_json(machine, setting, plan, limit, records, floors), allow_nan=False)

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from benchmarks.environments import ensure_environment
-from benchmarks.forms import KEYED, LISTED, OPEN_INFERENCE, Form
-from benchmarks.processes import ROOT
 from benchmarks.stage import Stage
+from testing.encodings import KEYED, LISTED, OPEN_INFERENCE, Form
+from testing.processes import ROOT
 
 CORES = len(os.sched_getaffinity(0))
 

@@ -19,16 +19,18 @@ from statistics import median
 from typing import Any
 
 from benchmarks.contenders import CORES, SERVICE, launch_service
-from benchmarks.latency import percentile
-from benchmarks.load import Outcome, Payload, Target, closed_loop
-from benchmarks.machine import describe_machine
+from benchmarks.load import Outcome, Target, closed_loop
 from benchmarks.measure import encode, running
-from benchmarks.photos import Photos, make_mosaic
 from benchmarks.plot import plot_growth
-from benchmarks.processes import Server, StartFailed, find_free_port
-from benchmarks.report import write_table
-from benchmarks.stage import Stage, add_stage_arguments, set_stage, tell
-from tests.pictures import encode as encode_picture
+from benchmarks.stage import Stage, add_stage_arguments, set_stage
+from testing.encodings import Payload
+from testing.latency import percentile
+from testing.log import log
+from testing.machine import describe_machine
+from testing.photos import Photos, make_mosaic
+from testing.pictures import encode as encode_picture
+from testing.processes import Server, StartFailed, find_free_port
+from testing.tables import write_table
 
 MIB = 2**20
 REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
@@ -133,7 +135,7 @@ class Growth:
     def measure_replicas(self) -> list[ReplicaRate]:
         rates = []
         for classifiers, ingresses in REPLICAS:
-            tell(f"{classifiers} Classifier and {ingresses} Ingress replicas")
+            log(f"{classifiers} Classifier and {ingresses} Ingress replicas")
             # A share of a core each, lest Ray find no room for them on a small machine.
             share = {"ray_actor_options": {"num_cpus": CORES / 8}}
             changes: dict[str, Mapping[str, Any]] = {
@@ -150,7 +152,7 @@ class Growth:
             return [self._measure_size(target, *size) for size in SIZES]
 
     def _measure_size(self, target: Target, image_format: str, width: int, height: int) -> SizeRate:
-        tell(f"{image_format} of {width}x{height}")
+        log(f"{image_format} of {width}x{height}")
         options = {"quality": 90} if image_format == "JPEG" else {}
         picture = make_mosaic(self._photos.files, width, height)
         file = encode_picture(picture, image_format, **options)
@@ -167,7 +169,7 @@ class Growth:
 
     def measure_memory(self, requests: int) -> list[Sample]:
         """Ten samples and more while so many requests are served."""
-        tell(f"memory over {requests} requests")
+        log(f"memory over {requests} requests")
         samples: list[Sample] = []
         served = 0
         with self._service() as (server, target):

@@ -14,14 +14,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-
-@dataclass(frozen=True)
-class Payload:
-    """One request, ready to be sent: the indexes are those of the photos in it."""
-
-    body: bytes
-    headers: dict[str, str]
-    photos: tuple[int, ...]
+from testing.encodings import Payload
 
 
 @dataclass(frozen=True)

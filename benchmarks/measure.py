@@ -18,13 +18,14 @@ import aiohttp
 
 from benchmarks.contenders import Contender, Launch, write_config
 from benchmarks.environments import InstallRefused
-from benchmarks.forms import Form
-from benchmarks.latency import Point, find_knee, poisson_arrivals
-from benchmarks.load import Outcome, Payload, Target, closed_loop, fetch, open_loop
-from benchmarks.photos import Photos
-from benchmarks.processes import ROOT, Server, StartFailed, find_free_port
+from benchmarks.load import Outcome, Target, closed_loop, fetch, open_loop
 from benchmarks.records import KNEE_FRACTIONS, LimitRecord, Plan, Record
 from benchmarks.stage import Stage
+from testing.log import log
+from testing.encodings import Form, Payload
+from testing.latency import Point, find_knee, poisson_arrivals
+from testing.photos import Photos
+from testing.processes import ROOT, Server, StartFailed, find_free_port
 
 READY_WITHIN_S = 180.0
 IMAGES_A_LARGE_REQUEST = 8
@@ -193,19 +194,18 @@ def measure_all(
     plan: Plan,
     stage: Stage,
     photos: Photos,
-    tell: Callable[[str], None],
 ) -> tuple[LimitRecord, list[Record]]:
     """Every contender once a round, the first one another each round. Raises StartFailed
     when the limit itself cannot be measured."""
     limit = LimitRecord()
     records = {each.name: _prepare(each) for each in contenders}
     for number in range(plan.rounds):
-        tell(f"round {number + 1} of {plan.rounds}: the limit")
+        log(f"round {number + 1} of {plan.rounds}: the limit")
         measure_limit(limit, plan, stage, photos)
         for contender in [*contenders[number:], *contenders[:number]]:
             record = records[contender.name]
             if record.refused is None:
-                tell(f"round {number + 1} of {plan.rounds}: {contender.title}")
+                log(f"round {number + 1} of {plan.rounds}: {contender.title}")
                 _take_turn(contender, record, plan, stage, photos, number)
     return limit, list(records.values())
 

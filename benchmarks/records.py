@@ -4,29 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.latency import Point
+from testing.latency import Point
+from testing.processes import Usage
 
 KNEE_FRACTIONS = (0.3, 0.7, 1.0)
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one role's processes (`ingress`, `classifier`, ...) use.
-
-    cpu_s: since they started. resident_bytes: shared pages counted in each process that has
-    them. proportional_bytes: shared pages divided among those that have them.
-    """
-
-    cpu_s: float
-    resident_bytes: int
-    proportional_bytes: int
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            self.cpu_s + other.cpu_s,
-            self.resident_bytes + other.resident_bytes,
-            self.proportional_bytes + other.proportional_bytes,
-        )
 
 
 @dataclass(frozen=True)

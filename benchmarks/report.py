@@ -7,8 +7,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.floors import MIB, Floor
-from benchmarks.latency import Point
 from benchmarks.records import KNEE_FRACTIONS, LimitRecord, Plan, Record
+from testing.latency import Point
+from testing.tables import write_table
 
 
 def write_report(
@@ -171,12 +172,6 @@ def _breakdown(records: Sequence[Record]) -> str:
 
 def _resident_mb(record: Record, role: str) -> float:
     return record.memory[role].resident_bytes / MIB if role in record.memory else 0.0
-
-
-def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _record_as_json(record: Record) -> dict[str, Any]:

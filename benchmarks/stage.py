@@ -1,12 +1,11 @@
 """What is the same for every contender: photos, weights, precision."""
 
 import argparse
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.photos import Photos, answer_rightly, read_files, write_checkpoint
+from testing.log import log
+from testing.photos import Photos, answer_rightly, read_files, write_checkpoint
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,7 +42,7 @@ def set_stage(arguments: argparse.Namespace, folder: Path) -> tuple[Photos, Stag
     files, source = read_files()
     checkpoint = arguments.weights
     if checkpoint is None:
-        tell("making a checkpoint that tells the photos apart")
+        log("making a checkpoint that tells the photos apart")
         checkpoint = folder / "densenet121.pth"
         write_checkpoint(files, checkpoint)
     photos = answer_rightly(files, source, checkpoint)
@@ -56,7 +55,3 @@ def describe_setting(stage: Stage, photos: Photos) -> dict[str, str]:
         "peers' engine": stage.peer_engine,
         "photos": photos.source,
     }
-
-
-def tell(message: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)

@@ -14,16 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.latency import poisson_arrivals
-from benchmarks.machine import describe_machine
-from benchmarks.photos import answer_rightly, read_files, write_checkpoint
-from benchmarks.processes import find_free_port
-from benchmarks.stage import tell
-from chaos.client import Client, Question
-from chaos.cluster import Service, serving, write_config
 from chaos.faults import FAULTS, Fault
-from chaos.questions import Gallery, hang, paint
 from chaos.report import Record, Report, Window, summarise
+from testing.cluster import Service, serving, write_config
+from testing.labelled_requests import Gallery, hang, paint
+from testing.latency import poisson_arrivals
+from testing.load_client import Client, Question
+from testing.log import log
+from testing.machine import describe_machine
+from testing.photos import answer_rightly, read_files, write_checkpoint
+from testing.processes import find_free_port
 
 RESULTS = Path(__file__).parent / "results"
 LOAD = 0.5
@@ -81,8 +81,8 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
     if model == "stub":
         images = arguments.images or (6_400 if arguments.quick else 100_000)
         mode = Mode("A stub for a model: 1 ms an image", paint(), 32, images, 5.0)
-        return mode, write_config(folder, port, "chaos.stub:build_fast")
-    tell("making a checkpoint that tells the photos apart")
+        return mode, write_config(folder, port, "testing.stub:build_fast")
+    log("making a checkpoint that tells the photos apart")
     files, source = read_files()
     checkpoint = folder / "densenet121.pth"
     write_checkpoint(files, checkpoint)
@@ -95,7 +95,7 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
 
 def try_all(mode: Mode, config: Path, names: Sequence[str]) -> Iterator[Record]:
     """What comes of one fault after the other."""
-    tell(f"{mode.title}: starting three nodes")
+    log(f"{mode.title}: starting three nodes")
     with serving(config) as service:
         service.wait_until_whole()
         client = Client(service.url)
@@ -113,7 +113,7 @@ def _try(mode: Mode, service: Service, fault: Fault, rate: float) -> Record:
     enough_s = (2 * count + 20 * BUNCH) / rate
     bunches_s = poisson_arrivals(rate / BUNCH, enough_s, seed=1)
     arrivals_s = [at for at in bunches_s for _ in range(BUNCH)][:count]
-    tell(f"{fault.what}: {count} requests in {arrivals_s[-1]:.0f} s")
+    log(f"{fault.what}: {count} requests in {arrivals_s[-1]:.0f} s")
     before = service.count_retries()
     client = Client(service.url)
     questions = ask(mode.images_a_request)

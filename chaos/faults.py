@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaos.cluster import Service, kill
+from testing.cluster import Service, kill
 
 
 @dataclass(frozen=True)

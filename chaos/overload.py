@@ -21,14 +21,14 @@ from pathlib import Path
 import psutil
 import yaml
 
-from benchmarks.latency import Point, find_knee, percentile, poisson_arrivals
-from benchmarks.machine import describe_machine
-from benchmarks.processes import ROOT, Server, find_free_port
-from benchmarks.report import write_table
-from benchmarks.stage import tell
-from chaos.client import Client, Question, Tally
-from chaos.cluster import wait_until_ready
-from chaos.questions import paint
+from testing.cluster import wait_until_ready
+from testing.labelled_requests import paint
+from testing.latency import Point, find_knee, percentile, poisson_arrivals
+from testing.load_client import Client, Question, Tally
+from testing.log import log
+from testing.machine import describe_machine
+from testing.processes import ROOT, Server, find_free_port
+from testing.tables import write_table
 
 RESULTS = Path(__file__).parent / "results"
 P99_BOUND_MS = 2000.0
@@ -98,7 +98,7 @@ def serving(folder: Path) -> Iterator[tuple[Server, str]]:
     port = find_free_port()
     document["http_options"]["port"] = port
     del document["grpc_options"]
-    document["applications"][0]["import_path"] = "chaos.stub:build_slow"
+    document["applications"][0]["import_path"] = "testing.stub:build_slow"
     config = folder / "overload.yaml"
     config.write_text(yaml.safe_dump(document))
     url = f"http://127.0.0.1:{port}"
@@ -128,7 +128,7 @@ class Overload:
         at_knee = self._goodput(self._load(knee))
         before_mb = self._memory_mb()
         offered = TIMES * knee
-        tell(f"{offered:.0f} requests/s for {self._window_s:g} s")
+        log(f"{offered:.0f} requests/s for {self._window_s:g} s")
         psutil.cpu_times_percent()  # the next one counts from here
         over, normal_after_s = self._overload(offered, normal_ms)
         stolen_percent = getattr(psutil.cpu_times_percent(), "steal", 0.0)  # Linux knows it
@@ -159,7 +159,7 @@ class Overload:
         for fraction in SWEEP:
             rate = fraction * CAPACITY
             point = Point(rate, tuple(_latencies_ms(self._load(rate))))
-            tell(f"{rate:.0f} requests/s: p99 {point.p99_ms:.0f} ms")
+            log(f"{rate:.0f} requests/s: p99 {point.p99_ms:.0f} ms")
             points.append(point)
         knee = find_knee(points, P99_BOUND_MS)
         if knee is None:

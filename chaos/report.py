@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.latency import percentile
-from benchmarks.report import write_table
-from chaos.client import Tally
 from chaos.faults import FAULTS, Fault
+from testing.latency import percentile
+from testing.load_client import Tally
+from testing.tables import write_table
 
 Window = tuple[float, float]
 INTRODUCTION = """\

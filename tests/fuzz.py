@@ -23,7 +23,7 @@ from deployments.common.errors import ImageError, ServiceError
 from deployments.common.settings import Limits
 from deployments.ingress.images import preprocess
 from deployments.ingress.images.multipart import Upload, read_uploads
-from tests.pictures import encode, make_picture
+from testing.pictures import encode, make_picture
 
 MAX_PIXELS = 10**6
 LIMITS = Limits(max_image_bytes=1000, max_images=4, max_request_bytes=10**6)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-from tests.pictures import encode, make_picture
+from testing.pictures import encode, make_picture
 
 URL = "http://localhost:5000"
 READY_WITHIN_S = 180.0

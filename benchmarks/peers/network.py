@@ -16,7 +16,7 @@ from PIL import Image
 from torchvision.models import DenseNet, DenseNet121_Weights
 from typing_extensions import TypedDict  # BentoML reads it with pydantic
 
-from tests.reference import load_reference
+from testing.reference import load_reference
 
 CLASSES_PATH = Path(__file__).parents[2] / "deployments" / "common" / "imagenet_class_index.json"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

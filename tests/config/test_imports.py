@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.service import ROOT
+from testing.service import ROOT
 
 
 def test_neither_the_ingress_nor_building_the_application_imports_torch() -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deployments.common.runtime_env import VARIABLES
-from tests.service import ROOT
+from testing.service import ROOT
 
 KUBERNETES = "1.37"
 MANIFESTS = list(yaml.safe_load_all((ROOT / "config/kuberay/rayservice.yaml").read_text()))

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from ray.serve.schema import ServeDeploySchema
 
 from deployments.common.settings import Settings, Tuning
-from tests.service import ROOT
+from testing.service import ROOT
 
 
 def list_configs() -> list[Path]:

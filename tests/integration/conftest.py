@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pictures import list_photos, make_picture
-from tests.reference import make_checkpoint
-from tests.service import Service, find_free_port, running, write_config
+from testing.pictures import list_photos, make_picture
+from testing.reference import make_checkpoint
+from testing.service import Service, find_free_port, running, write_config
 
 NUM_PICTURES = 48
 

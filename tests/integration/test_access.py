@@ -15,8 +15,8 @@ from tritonclient.utils import InferenceServerException
 
 from densenet_client import Classification, Client, Unauthorized
 from deployments.ingress.auth import make_key
-from tests.pictures import encode
-from tests.service import Service, find_free_port, running, write_config
+from testing.pictures import encode
+from testing.service import Service, find_free_port, running, write_config
 
 ALICE, ALICES_LINE = make_key("alice")
 BOB, BOBS_LINE = make_key("bob")

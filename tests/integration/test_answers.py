@@ -12,8 +12,8 @@ import requests
 import yaml
 from PIL import Image
 
-from tests.pictures import encode
-from tests.service import Service, deploy
+from testing.pictures import encode
+from testing.service import Service, deploy
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +139,7 @@ def faulty(service: Service, tmp_path: Path) -> Iterator[str]:
         **good,
         "name": "faulty",
         "route_prefix": "/faulty",
-        "import_path": "tests.integration.faulty:build_app",
+        "import_path": "testing.faulty:build_app",
         "deployments": [{"name": "Ingress", "ray_actor_options": {"num_cpus": 0}}],
     }
     deploy(service, {**document, "applications": [good, bad]}, tmp_path)

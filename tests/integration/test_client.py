@@ -5,8 +5,8 @@ from PIL import Image
 
 from densenet_client import Classification, Client, Failure
 from deployments.common.labels import load_classes
-from tests.pictures import encode
-from tests.service import Service
+from testing.pictures import encode
+from testing.service import Service
 
 
 def test_every_picture_gets_its_class_in_order(

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chaos.client import Client
-from chaos.cluster import Service, serving
-from chaos.questions import paint
-from tests.service import ROOT, find_free_port
+from testing.cluster import Service, serving
+from testing.labelled_requests import paint
+from testing.load_client import Client
+from testing.service import ROOT, find_free_port
 
 AT_LEAST, AT_MOST = 2, 3
 """Classifier replicas."""
@@ -26,7 +26,7 @@ def write_cluster_config(folder: Path) -> Path:
     document["http_options"] |= {"host": "127.0.0.1", "port": find_free_port()}
     del document["grpc_options"]
     (application,) = document["applications"]
-    application["import_path"] = "tests.integration.stubbed:build_app"
+    application["import_path"] = "testing.stub:build_medium"
     application["args"] |= {"weights": "auto", "device": "cpu"}
     application["logging_config"]["logs_dir"] = str(folder / "logs")
     ingress, classifier = application["deployments"]

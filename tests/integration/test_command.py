@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from deployments.common.labels import load_classes
+from testing.service import Service
 from tests.command import run
-from tests.service import Service
 
 
 @pytest.fixture

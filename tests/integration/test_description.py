@@ -9,8 +9,8 @@ import requests
 import schemathesis
 from PIL import Image
 
-from tests.pictures import encode
-from tests.service import Service
+from testing.pictures import encode
+from testing.service import Service
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"

@@ -12,9 +12,9 @@ import pytest
 import requests
 import yaml
 
-from chaos.client import Client, Question
-from chaos.questions import paint
-from tests.service import Service, deploy
+from testing.labelled_requests import paint
+from testing.load_client import Client, Question
+from testing.service import Service, deploy
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def stubbed(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Itera
         **good,
         "name": "stubbed",
         "route_prefix": "/stubbed",
-        "import_path": "tests.integration.stubbed:build_app",
+        "import_path": "testing.stub:build_medium",
         "deployments": [
             {**ingress, "ray_actor_options": {"num_cpus": 0}},
             {**classifier, "num_replicas": 2},

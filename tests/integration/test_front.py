@@ -12,8 +12,8 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.pictures import encode
-from tests.service import ROOT, Service, find_free_port
+from testing.pictures import encode
+from testing.service import ROOT, Service, find_free_port
 
 READY_WITHIN_S = 30.0
 

@@ -17,8 +17,8 @@ import requests
 import yaml
 from PIL import Image
 
-from tests.pictures import encode
-from tests.service import Service
+from testing.pictures import encode
+from testing.service import Service
 
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
 MIB = 2**20

@@ -16,8 +16,8 @@ import pytest
 import requests
 import yaml
 
-from tests.pictures import encode, make_picture
-from tests.service import ROOT, Service, find_free_port, running, write_config
+from testing.pictures import encode, make_picture
+from testing.service import ROOT, Service, find_free_port, running, write_config
 
 
 def start(config: Path) -> Service:

@@ -15,11 +15,11 @@ import pytest
 import requests
 import yaml
 
-from chaos.client import Client
-from chaos.questions import paint
-from tests.integration import spans
+from testing import spans
+from testing.labelled_requests import paint
+from testing.load_client import Client
+from testing.service import ROOT, Service, find_free_port, running, write_config
 from tests.integration.test_faults import kill_classifier
-from tests.service import ROOT, Service, find_free_port, running, write_config
 
 MONITORING = ROOT / "config" / "monitoring"
 SCRAPE_S = 2
@@ -51,14 +51,14 @@ def watched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The service around a stub that can be poisoned, two Classifiers, exporting every second."""
     config = write_config(tmp_path_factory.mktemp("config"), find_free_port())
     document = yaml.safe_load(config.read_text())
-    exporter = "tests.integration.spans:export_to_files"
+    exporter = "testing.spans:export_to_files"
     document["tracing_config"] = {
         "enabled": True,
         "sampling_ratio": 0,
         "exporter_import_path": exporter,
     }
     (application,) = document["applications"]
-    application["import_path"] = "tests.integration.stubbed:build_app"
+    application["import_path"] = "testing.stub:build_medium"
     application["deployments"][1]["num_replicas"] = 2
     application["deployments"][1]["user_config"]["max_queue_s"] = 0.5
     config.write_text(yaml.safe_dump(document))

@@ -13,9 +13,9 @@ from PIL import Image
 
 from deployments.common.labels import load_classes
 from deployments.model.weights import cache_path, resolve
-from tests.pictures import encode, list_photos
-from tests.reference import classify, load_reference
-from tests.service import Service
+from testing.pictures import encode, list_photos
+from testing.reference import classify, load_reference
+from testing.service import Service
 
 Files = list[tuple[str, tuple[str, bytes]]]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.pictures import encode
-from tests.service import ROOT, Service
+from testing.pictures import encode
+from testing.service import ROOT, Service
 
 README = (ROOT / "README.md").read_text()
 

@@ -9,8 +9,8 @@ import requests
 import yaml
 from PIL import Image
 
-from tests.pictures import encode
-from tests.service import Service, deploy, find_free_port, running, write_config
+from testing.pictures import encode
+from testing.service import Service, deploy, find_free_port, running, write_config
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def batching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service around a stub that takes eight images at once."""
     config = write_config(tmp_path_factory.mktemp("batching"), find_free_port())
     document = yaml.safe_load(config.read_text())
-    document["applications"][0]["import_path"] = "tests.integration.stubbed:build_app"
+    document["applications"][0]["import_path"] = "testing.stub:build_medium"
     config.write_text(yaml.safe_dump(document))
     with running(config) as service:
         yield service

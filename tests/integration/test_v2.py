@@ -25,9 +25,9 @@ from tritonclient.utils import InferenceServerException
 
 from deployments.common.labels import load_classes
 from deployments.ingress.images.preprocess import decode
-from tests.pictures import encode
-from tests.reference import preprocess
-from tests.service import ROOT, Service
+from testing.pictures import encode
+from testing.reference import preprocess
+from testing.service import ROOT, Service
 
 MODEL = "densenet121"
 INFER = f"/v2/models/{MODEL}/infer"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fake_service import FakeService, running_fake
+from testing.fake_service import FakeService, running_fake
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from testing.fake_service import FakeService, delay, refuse
+from testing.service import find_free_port
 from tests.command import COMMAND, environment, run, run_in_terminal, start
-from tests.fake_service import FakeService, delay, refuse
-from tests.service import find_free_port
 
 COUNT = 40
 

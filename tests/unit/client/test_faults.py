@@ -18,7 +18,7 @@ from densenet_client import (
     UnexpectedAnswer,
 )
 from densenet_client.retry import choose_pause_s, parse_retry_after_s
-from tests.fake_service import (
+from testing.fake_service import (
     FakeService,
     Fault,
     Handler,
@@ -28,7 +28,7 @@ from tests.fake_service import (
     refuse,
     refuse_before,
 )
-from tests.service import find_free_port
+from testing.service import find_free_port
 
 THIRTY = [f"image-{i}".encode() for i in range(30)]
 

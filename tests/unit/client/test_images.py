@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from densenet_client import Classification, Client, Failure
-from tests.fake_service import FakeService
+from testing.fake_service import FakeService
 
 
 def test_paths_bytes_and_named_bytes_may_be_mixed(fake: FakeService, tmp_path: Path) -> None:

@@ -15,44 +15,12 @@ from deployments.common.errors import Overloaded, Unavailable
 from deployments.common.rpc_types import Classification, Images
 from deployments.common.settings import Limits
 from deployments.ingress.application import create_api
-from tests.pictures import encode, make_picture
+from testing.fake_classifier import FakeClassifier
+from testing.pictures import encode, make_picture
 
 pytestmark = pytest.mark.anyio
 
 JPEG = encode(make_picture(1), "JPEG")
-
-
-class FakeClassifier:
-    """Answers class k for the k-th image, or does what `behave` does instead."""
-
-    model_version = "test"
-    is_ready = True
-
-    def __init__(self, failed: frozenset[int] = frozenset(), error: Exception | None = None):
-        self.asked = 0
-        self._failed = failed
-        self._error = error
-        self.delay_s = 0.0
-
-    async def classify(self, images: Images, timeout_s: float) -> Classification:
-        self.asked += 1
-        await asyncio.sleep(self.delay_s)
-        if self._error:
-            raise self._error
-        rows = np.eye(1000, dtype=np.float32)[: len(images)]
-        return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
-
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        if not self.is_ready:
-            raise Unavailable("no classifier is ready")
-        yield
-
-    async def meet(self) -> None:
-        """It is there."""
-
-    async def watch(self) -> None:
-        """Nothing changes."""
 
 
 async def post(
@@ -92,7 +60,7 @@ async def test_no_ready_classifier_is_unavailable_at_once() -> None:
     response = await post(classifier)
     assert error_of(response) == (503, "unavailable")
     assert int(response.headers["Retry-After"]) >= 1
-    assert classifier.asked == 0
+    assert classifier.calls == 0
 
 
 @pytest.mark.parametrize("error", [Overloaded("busy", 7), Unavailable("gone", 7)])

@@ -17,8 +17,9 @@ from deployments.common.settings import Limits
 from deployments.ingress import auth
 from deployments.ingress.application import create_api
 from deployments.ingress.auth import AccessKeys, make_key
-from tests.service import ROOT
-from tests.unit.ingress.test_application import JPEG, FakeClassifier, error_of
+from testing.service import ROOT
+from testing.fake_classifier import FakeClassifier
+from tests.unit.ingress.test_application import JPEG, error_of
 
 ALICE, ALICES_LINE = make_key("alice")
 BOB, BOBS_LINE = make_key("bob")

@@ -12,9 +12,9 @@ from deployments.ingress.application import create_api
 from deployments.ingress.context import Record
 from deployments.ingress.v2.grpc import InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
-from tests.pictures import encode, make_picture
+from testing.pictures import encode, make_picture
 from tests.unit.ingress.v2.test_grpc import Context, call, make_request
-from tests.unit.ingress.v2.test_rest import FakeClassifier
+from testing.fake_classifier import FakeClassifier
 
 pytestmark = pytest.mark.anyio
 PICTURE = encode(make_picture(1))

@@ -15,8 +15,8 @@ from deployments.ingress.images.preprocess import decode
 from deployments.model.base import load_model
 from deployments.model.checkpoint import read_checkpoint
 from deployments.model.weights import Weights, resolve
-from tests.pictures import encode, make_picture
-from tests.reference import classify, load_reference, make_checkpoint, preprocess
+from testing.pictures import encode, make_picture
+from testing.reference import classify, load_reference, make_checkpoint, preprocess
 
 PICTURES = [make_picture(seed) for seed in range(6)]
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.pictures import make_picture
-from tests.reference import make_checkpoint
-from tests.service import ROOT
+from testing.pictures import make_picture
+from testing.reference import make_checkpoint
+from testing.service import ROOT
 
 
 def prefetch(weights: Path, cache: Path) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks.latency import Point, find_knee, percentile, poisson_arrivals
+from testing.latency import Point, find_knee, percentile, poisson_arrivals
 
 
 def test_a_percentile_is_the_nearest_of_the_values_given() -> None:

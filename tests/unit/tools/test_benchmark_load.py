@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from benchmarks.forms import KEYED, OPEN_INFERENCE
-from benchmarks.load import Payload, Target, closed_loop, fetch, open_loop
+from benchmarks.load import Target, closed_loop, fetch, open_loop
+from testing.encodings import KEYED, OPEN_INFERENCE, Payload
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

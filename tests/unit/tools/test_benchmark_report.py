@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from benchmarks.floors import Floor, check_floors
-from benchmarks.latency import Point
-from benchmarks.records import LimitRecord, Plan, Record, Usage
+from benchmarks.records import LimitRecord, Plan, Record
+from testing.processes import Usage
 from benchmarks.report import as_json, write_report
+from testing.latency import Point
 
 PLAN = Plan(rounds=1, margin_s=1, closed_s=1, open_s=1, concurrency=16, p99_bound_ms=500)
 LIMIT = LimitRecord(

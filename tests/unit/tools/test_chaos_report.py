@@ -5,9 +5,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from chaos.client import Result, Tally
 from chaos.faults import FAULTS, Fault
 from chaos.report import Record, Report, summarise
+from testing.load_client import Result, Tally
 
 KILL, *_, POISON = FAULTS
 

@@ -11,7 +11,8 @@ from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
 from deployments.ingress.application import create_api
 from deployments.ingress.http.body_budget import Budget, Share
-from tests.unit.ingress.test_application import FakeClassifier, error_of
+from testing.fake_classifier import FakeClassifier
+from tests.unit.ingress.test_application import error_of
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from torchvision.transforms.functional import center_crop, resize
 
 from deployments.common.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from deployments.ingress.images.preprocess import decode
-from tests.pictures import encode, list_photos, make_picture
+from testing.pictures import encode, list_photos, make_picture
 
 MAX_PIXELS = 50_000_000
 

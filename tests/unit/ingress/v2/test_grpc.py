@@ -12,7 +12,7 @@ from deployments.common.errors import Overloaded
 from deployments.common.settings import GrpcClients, Limits
 from deployments.ingress.v2.grpc import InferenceServicer, is_local
 from deployments.ingress.v2.model import InferenceModel
-from tests.unit.ingress.v2.test_rest import FakeClassifier
+from testing.fake_classifier import FakeClassifier
 
 pytestmark = pytest.mark.anyio
 

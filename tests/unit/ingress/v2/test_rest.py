@@ -15,54 +15,14 @@ from deployments.common.errors import Overloaded, Unavailable
 from deployments.common.rpc_types import Classification, Images
 from deployments.common.settings import Limits
 from deployments.ingress.application import create_api
-from tests.pictures import encode, make_picture
+from testing.fake_classifier import FakeClassifier
+from testing.pictures import encode, make_picture
 
 pytestmark = pytest.mark.anyio
 
 INFER = "/v2/models/densenet121/infer"
 JPEG = encode(make_picture(1), "JPEG")
 PIXEL_BYTES = 224 * 224 * 3
-
-
-class FakeClassifier:
-    """Answers class k for the k-th image, or does what it is told instead."""
-
-    model_version = "test"
-
-    def __init__(
-        self,
-        error: Exception | None = None,
-        failed: frozenset[int] = frozenset(),
-        probability: float = 1.0,
-        is_ready: bool = True,
-        delay_s: float = 0.0,
-    ) -> None:
-        self.is_ready = is_ready
-        self.images: Images = np.zeros((0,), np.uint8)
-        self._error = error
-        self._failed = failed
-        self._probability = probability
-        self._delay_s = delay_s
-
-    async def classify(self, images: Images, timeout_s: float) -> Classification:
-        self.images = images
-        await asyncio.sleep(self._delay_s)
-        if self._error:
-            raise self._error
-        rows = self._probability * np.eye(1000, dtype=np.float32)[: len(images)]
-        return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
-
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        if not self.is_ready:
-            raise Unavailable("no classifier is ready")
-        yield
-
-    async def meet(self) -> None:
-        """It is there."""
-
-    async def watch(self) -> None:
-        """Nothing changes."""
 
 
 async def send(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from benchmarks.forms import KEYED
-from benchmarks.photos import Photos
-from chaos.client import Question
-from chaos.stub import LEVELS, POISON, colour_of
 from deployments.common.labels import load_classes
-from tests.pictures import encode
+from testing.encodings import KEYED
+from testing.load_client import Question
+from testing.photos import Photos
+from testing.pictures import encode
+from testing.stub import LEVELS, POISON, colour_of
 
 POISON_EVERY = 100
 

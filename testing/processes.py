@@ -11,11 +11,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-
-from benchmarks.records import Usage
 
 ROOT = Path(__file__).parents[1]
 STOPPED_WITHIN_S = 60.0
@@ -23,6 +22,26 @@ AT_REST_WITHIN_S = 60.0
 AT_REST_CORES = 0.25
 """What a server with nothing to do may use; Ray's own processes use some."""
 _MARK = "BENCHMARK_CONTENDER"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one role's processes (`ingress`, `classifier`, ...) use.
+
+    cpu_s: since they started. resident_bytes: shared pages counted in each process that has
+    them. proportional_bytes: shared pages divided among those that have them.
+    """
+
+    cpu_s: float
+    resident_bytes: int
+    proportional_bytes: int
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.cpu_s + other.cpu_s,
+            self.resident_bytes + other.resident_bytes,
+            self.proportional_bytes + other.proportional_bytes,
+        )
 
 
 class StartFailed(Exception):

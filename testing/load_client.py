@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from benchmarks.load import Payload
 from deployments.common.labels import load_classes
+from testing.encodings import Payload
 
 PATIENCE_S = 60.0
 ATTEMPT_WITHIN_S = 40.0

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from deployments.common.labels import load_classes
-from tests.pictures import encode, list_photos, make_picture
-from tests.reference import classify, load_reference, make_checkpoint
+from testing.pictures import encode, list_photos, make_picture
+from testing.reference import classify, load_reference, make_checkpoint
 
 NUM_PHOTOS = 32
 

@@ -6,10 +6,17 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.load import Payload
-
 Numbered = Sequence[tuple[int, bytes]]
 """Photos with their indexes."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One request, ready to be sent: the indexes are those of the photos in it."""
+
+    body: bytes
+    headers: dict[str, str]
+    photos: tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import yaml
 from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
-from benchmarks.processes import ROOT, Server, find_free_port, find_marked
 from deployments.common.runtime_env import prepare_environment
+from testing.processes import ROOT, Server, find_free_port, find_marked
 
 READY_WITHIN_S = 180.0
 HEALED_WITHIN_S = 120.0

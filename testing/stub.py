@@ -57,3 +57,8 @@ def build_fast(args: Settings) -> Application:
 def build_slow(args: Settings) -> Application:
     """100 ms an image: so slow that two cores can make ten times the load."""
     return bind(args, _WEIGHTS, partial(StubModel, 0.1), num_gpus=0)
+
+
+def build_medium(args: Settings) -> Application:
+    """50 ms an image: long enough to have many in flight."""
+    return bind(args, _WEIGHTS, partial(StubModel, 0.05), num_gpus=0)

@@ -1,0 +1,53 @@
+"""A Classifier without Ray or a model, at the seam that the Ingress calls."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from deployments.common.errors import Unavailable
+from deployments.common.rpc_types import Classification, Images
+
+
+class FakeClassifier:
+    """Answers class k for the k-th image, or does what it is told instead."""
+
+    model_version = "test"
+
+    def __init__(
+        self,
+        error: Exception | None = None,
+        failed: frozenset[int] = frozenset(),
+        probability: float = 1.0,
+        is_ready: bool = True,
+        delay_s: float = 0.0,
+    ) -> None:
+        self.is_ready = is_ready
+        self.delay_s = delay_s
+        self.calls = 0
+        self.images: Images = np.zeros((0,), np.uint8)
+        self._error = error
+        self._failed = failed
+        self._probability = probability
+
+    async def classify(self, images: Images, timeout_s: float) -> Classification:
+        self.calls += 1
+        self.images = images
+        await asyncio.sleep(self.delay_s)
+        if self._error:
+            raise self._error
+        rows = self._probability * np.eye(1000, dtype=np.float32)[: len(images)]
+        return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        if not self.is_ready:
+            raise Unavailable("no classifier is ready")
+        yield
+
+    async def meet(self) -> None:
+        """It is there."""
+
+    async def watch(self) -> None:
+        """Nothing changes."""
