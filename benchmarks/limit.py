@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from deployments.common.labels import load_classes
-from deployments.common.rpc_types import Images
+from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Device, Settings
 from deployments.ingress.images.preprocess import decode
 from deployments.model.base import Model, load_model, warm_up
@@ -61,7 +61,7 @@ class Limit:
     def measure(self, duration_s: float) -> dict[str, Any]:
         """Rates by way and batch size in images/s, and a lone image's latency."""
         class_ids = self._classify()
-        ways: dict[str, Callable[[int], Iterator[Images]]] = {
+        ways: dict[str, Callable[[int], Iterator[ImageBatch]]] = {
             "in turn": self._decoded_in_turn,
             "overlapped": self._decoded_ahead,
         }
@@ -80,7 +80,7 @@ class Limit:
     def _decode(self, file: bytes) -> Any:
         return decode(file, self._max_pixels)
 
-    def _batch(self, files: Sequence[bytes]) -> Images:
+    def _batch(self, files: Sequence[bytes]) -> ImageBatch:
         return np.stack([self._decode(file) for file in files])
 
     def _classify(self) -> list[str]:
@@ -88,21 +88,23 @@ class Limit:
         rows = [self._model.predict(self._batch([file]))[0] for file in self._files]
         return [classes[int(row.argmax())].class_id for row in rows]
 
-    def _decoded_in_turn(self, size: int) -> Iterator[Images]:
+    def _decoded_in_turn(self, size: int) -> Iterator[ImageBatch]:
         files = cycle(self._files)
         while True:
             yield self._batch(list(islice(files, size)))
 
-    def _decoded_ahead(self, size: int) -> Iterator[Images]:
+    def _decoded_ahead(self, size: int) -> Iterator[ImageBatch]:
         files = cycle(self._files)
-        waiting: deque[Future[Images]] = deque()
+        waiting: deque[Future[ImageBatch]] = deque()
         with ThreadPoolExecutor(1) as decoder:
             while True:
                 while len(waiting) <= AHEAD:
                     waiting.append(decoder.submit(self._batch, list(islice(files, size))))
                 yield waiting.popleft().result()
 
-    def _rate(self, way: Callable[[int], Iterator[Images]], size: int, duration_s: float) -> float:
+    def _rate(
+        self, way: Callable[[int], Iterator[ImageBatch]], size: int, duration_s: float
+    ) -> float:
         """Images/s of all the model's streams, each fed from a thread of its own."""
         with ThreadPoolExecutor(self._model.streams) as streams:
             rates = [
@@ -111,7 +113,7 @@ class Limit:
             ]
         return sum(rate.result() for rate in rates)
 
-    def _stream_rate(self, batches: Iterator[Images], duration_s: float) -> float:
+    def _stream_rate(self, batches: Iterator[ImageBatch], duration_s: float) -> float:
         """Until the batch that is before the model at the end is done, and over that time."""
         images = 0
         started = time.perf_counter()

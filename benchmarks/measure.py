@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,9 @@ from benchmarks.environments import InstallRefused
 from benchmarks.load import Outcome, Target, closed_loop, fetch, open_loop
 from benchmarks.records import KNEE_FRACTIONS, LimitRecord, Plan, Record
 from benchmarks.stage import Stage
-from testing.log import log
 from testing.encodings import Form, Payload
 from testing.latency import Point, find_knee, poisson_arrivals
+from testing.log import log
 from testing.photos import Photos
 from testing.processes import ROOT, Server, StartFailed, find_free_port
 

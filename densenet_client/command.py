@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from densenet_client.client import Client
-from densenet_client.errors import ClientError, StartError
+from densenet_client.errors import ClientError, StartupError
 from densenet_client.files import find_names, load
 from densenet_client.formats import BadResults, Csv, Format, Json, keep_classified
 from densenet_client.output import Write, make_write, open_output
@@ -31,7 +31,7 @@ def main() -> int:
     options = parse_arguments()
     try:
         return run(options)
-    except (ClientError, StartError) as error:
+    except (ClientError, StartupError) as error:
         complain(error)
         return NOT_STARTED
     except BrokenPipeError:
@@ -76,9 +76,9 @@ def between(least: int, most: int) -> Callable[[str], int]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Classify everything. Returns the exit status; raises StartError or ClientError."""
+    """Classify everything. Returns the exit status; raises StartupError or ClientError."""
     if next(find_names(options.paths), None) is None:
-        raise StartError(f"no photos there: {' '.join(options.paths)}")
+        raise StartupError(f"no photos there: {' '.join(options.paths)}")
     key = os.environ.get(KEY_VARIABLE)
     with Client(options.url, key, concurrency=options.concurrency) as client:
         warn_if_untrained(client)
@@ -114,13 +114,13 @@ def choose_format(options: argparse.Namespace) -> Format | None:
 
 
 def read_done(options: argparse.Namespace, results_format: Format | None) -> set[str]:
-    """The names that the file to resume has classified. Raises StartError."""
+    """The names that the file to resume has classified. Raises StartupError."""
     if not options.resume or results_format is None or not options.to.exists():
         return set()
     try:
         return keep_classified(options.to, results_format)
     except (OSError, ValueError, BadResults) as error:
-        raise StartError(f"{options.to} cannot be resumed: {error}") from error
+        raise StartupError(f"{options.to} cannot be resumed: {error}") from error
 
 
 def write_all(results: Iterable[Result], write: Write, advance: Callable[[], None]) -> int:

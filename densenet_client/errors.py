@@ -17,5 +17,5 @@ class UnexpectedAnswer(ClientError):
     """What answers at the URL does not answer as densenet-serve does."""
 
 
-class StartError(Exception):
+class StartupError(Exception):
     """The command cannot start as it was called; the message says why."""

@@ -10,7 +10,7 @@ from typing import IO, cast
 from rich.console import Console
 from rich.text import Text
 
-from densenet_client.errors import StartError
+from densenet_client.errors import StartupError
 from densenet_client.formats import Format, open_results
 from densenet_client.results import Result
 from densenet_client.screen import Table, printable
@@ -20,7 +20,7 @@ Write = Callable[[Result], None]
 
 @contextmanager
 def open_output(path: Path | None, resume: bool, header: str) -> Iterator[IO[str]]:
-    """Standard output, or a file that is new or to be gone on with. Raises StartError."""
+    """Standard output, or a file that is new or to be gone on with. Raises StartupError."""
     if path is None:
         stdout = cast("io.TextIOWrapper", sys.stdout)
         stdout.reconfigure(errors="surrogateescape")
@@ -37,9 +37,9 @@ def _open_file(path: Path, resume: bool) -> IO[str]:
     try:
         return open_results(path, "a" if resume else "x")
     except FileExistsError:
-        raise StartError(f"{path} is there already: give --resume or another name") from None
+        raise StartupError(f"{path} is there already: give --resume or another name") from None
     except OSError as error:
-        raise StartError(f"{path}: {error.strerror}") from error
+        raise StartupError(f"{path}: {error.strerror}") from error
 
 
 def make_write(file: IO[str], results_format: Format | None, screen: Console) -> Write:

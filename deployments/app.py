@@ -15,7 +15,7 @@ import ray
 from ray.serve import Application, Deployment
 
 from deployments.classifier.deployment import Classifier
-from deployments.common.errors import StartError
+from deployments.common.errors import StartupError
 from deployments.common.settings import Device, Settings
 from deployments.ingress.auth import read_keys
 from deployments.ingress.deployment import Ingress
@@ -29,10 +29,10 @@ logger = logging.getLogger("ray.serve")
 def build_app(args: Settings) -> Application:
     """Decide device and weights once for all replicas, and bind the deployments.
 
-    Raises StartError where what the settings ask for cannot be had.
+    Raises StartupError where what the settings ask for cannot be had.
     """
-    if args.access_keys_file is not None:
-        read_keys(Path(args.access_keys_file))  # refused here, and not by every replica
+    if args.api_keys_file is not None:
+        read_keys(Path(args.api_keys_file))  # refused here, and not by every replica
     device = choose_device(args)
     chosen = weights.resolve(args.weights, args.weights_url)
     num_gpus = args.gpu_fraction if device == "cuda" else 0
@@ -56,13 +56,13 @@ def _deployment(decorated: type) -> Deployment:
 
 
 def choose_device(args: Settings) -> Device:
-    """`auto`: a GPU where the cluster has one. `cuda`: wait `gpu_wait_s`, then StartError."""
+    """`auto`: a GPU where the cluster has one. `cuda`: wait `gpu_wait_s`, then StartupError."""
     if args.device == "cpu" or args.engine == "openvino":
         return "cpu"
     patience_s = args.gpu_wait_s if args.device == "cuda" else 0.0
     found = _wait_for_gpu(patience_s)
     if args.device == "cuda" and not found:
-        raise StartError(
+        raise StartupError(
             "device: cuda, but the cluster has no GPU. Add one, or set 'gpu_wait_s' to wait "
             "for a node that has, or use 'device: auto'."
         )

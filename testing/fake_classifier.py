@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from deployments.common.errors import Unavailable
-from deployments.common.rpc_types import Classification, Images
+from deployments.common.rpc_types import BatchResult, ImageBatch
 
 
 class FakeClassifier:
@@ -26,19 +26,19 @@ class FakeClassifier:
         self.is_ready = is_ready
         self.delay_s = delay_s
         self.calls = 0
-        self.images: Images = np.zeros((0,), np.uint8)
+        self.images: ImageBatch = np.zeros((0,), np.uint8)
         self._error = error
         self._failed = failed
         self._probability = probability
 
-    async def classify(self, images: Images, timeout_s: float) -> Classification:
+    async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         self.calls += 1
         self.images = images
         await asyncio.sleep(self.delay_s)
         if self._error:
             raise self._error
         rows = self._probability * np.eye(1000, dtype=np.float32)[: len(images)]
-        return Classification(rows, self._failed, "test", 1.0, 2.0, len(images))
+        return BatchResult(rows, self._failed, "test", 1.0, 2.0, len(images))
 
     @contextmanager
     def admit(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from typing import cast
 from ray import serve
 from ray.serve import Application, Deployment
 
-from deployments.common.rpc_types import Classification, Images
+from deployments.common.rpc_types import BatchResult, ImageBatch
 from deployments.common.settings import Settings
 from deployments.ingress.deployment import Ingress
 
@@ -17,7 +17,7 @@ class FaultyClassifier:
     async def version(self) -> str:
         return "faulty"
 
-    async def classify(self, images: Images, timeout_s: float) -> Classification:
+    async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         raise RuntimeError(f"secret of {len(images)} images")
 
 

@@ -38,7 +38,7 @@ def write_config(folder: Path, port: int, **args: Any) -> Path:
     config["grpc_options"]["port"] = find_free_port()
     config["applications"][0]["args"] |= args
     # Tests share the machine: what waits here for longer than it should is no overload.
-    config["applications"][0]["deployments"][1]["user_config"]["max_queue_s"] = 60
+    config["applications"][0]["deployments"][1]["user_config"]["max_queue_wait_s"] = 60
     # Only the logs of this service, whatever else runs on the machine.
     config["applications"][0]["logging_config"]["logs_dir"] = str(folder / "logs")
     path = folder / f"config-{port}.yaml"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ray.serve import Application
 
 from deployments.app import bind
-from deployments.common.rpc_types import Images
+from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Settings
 from deployments.model.weights import Weights
 
@@ -39,7 +39,7 @@ class StubModel:
     def __init__(self, image_s: float) -> None:
         self._image_s = image_s
 
-    def predict(self, images: Images) -> NDArray[np.float32]:
+    def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         time.sleep(self._image_s * len(images))
         levels = images[:, 112, 112].astype(int) * LEVELS // 256
         numbers = levels @ [LEVELS**2, LEVELS, 1]

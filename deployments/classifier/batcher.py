@@ -19,10 +19,10 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.common.errors import DeadlineExceeded, Internal, Overloaded, QueueFull
-from deployments.common.rpc_types import Images
+from deployments.common.errors import DeadlineExceeded, InternalError, Overloaded, QueueFull
+from deployments.common.rpc_types import ImageBatch
 
-Predict = Callable[[Images], Awaitable[NDArray[np.float32]]]
+Predict = Callable[[ImageBatch], Awaitable[NDArray[np.float32]]]
 
 LEARN_FROM = 15
 """Batches, from which the batcher knows what an image takes."""
@@ -46,7 +46,7 @@ class Job:
 
     position: the image's place in its request, from 0.
     deadline, arrived: on the clock of `time.monotonic`, seconds.
-    outcome: done with an Outcome, with DeadlineExceeded or with Internal; whoever no longer
+    outcome: done with an Outcome, with DeadlineExceeded or with InternalError; whoever no longer
         wants it cancels it.
     """
 
@@ -60,11 +60,11 @@ class Job:
 
 
 class Batcher:
-    """Puts the jobs of all callers before the model, `streams` batches at a time."""
+    """Puts the jobs of all clients before the model, `streams` batches at a time."""
 
     def __init__(self, predict: Predict, max_batch_size: int, streams: int = 1) -> None:
         self.max_batch_size = max_batch_size
-        self.max_queue_s = math.inf
+        self.max_queue_wait_s = math.inf
         self._streams = streams
         self._predict = predict
         self._waiting: list[tuple[float, int, Job]] = []
@@ -82,7 +82,7 @@ class Batcher:
         """
         ahead_s = len(self._expected) * self._image_s
         done_s = ahead_s + images * self._image_s
-        if ahead_s > self.max_queue_s:
+        if ahead_s > self.max_queue_wait_s:
             raise QueueFull("too many images are waiting", _whole_seconds(ahead_s))
         if done_s > timeout_s:
             raise Overloaded("the images would not be done in time", _whole_seconds(done_s))
@@ -156,7 +156,7 @@ class Batcher:
     async def _run_apart(self, batch: list[Job]) -> None:
         """Halve a batch that failed until the image that breaks it stands alone."""
         if len(batch) == 1:
-            _settle(batch[0], Internal("the model failed on this image"))
+            _settle(batch[0], InternalError("the model failed on this image"))
             return
         middle = len(batch) // 2
         await self._run(batch[:middle])
@@ -172,7 +172,7 @@ def _whole_seconds(wait_s: float) -> int:
     return max(math.ceil(wait_s), 1)
 
 
-def _settle(job: Job, outcome: Outcome | Internal) -> None:
+def _settle(job: Job, outcome: Outcome | InternalError) -> None:
     if job.outcome.done():
         return  # cancelled while it was before the model
     if isinstance(outcome, Outcome):

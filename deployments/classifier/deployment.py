@@ -14,10 +14,10 @@ from deployments.classifier import metrics
 from deployments.classifier.batcher import Batcher, Job, Outcome
 from deployments.classifier.executor import ModelThreads
 from deployments.common import tracing
-from deployments.common.errors import Internal
+from deployments.common.errors import InternalError
 from deployments.common.labels import load_classes
-from deployments.common.rpc_types import Classification, Images
-from deployments.common.settings import Tuning
+from deployments.common.rpc_types import BatchResult, ImageBatch
+from deployments.common.settings import BatchingConfig
 from deployments.model.base import Model, warm_up
 from deployments.model.weights import Weights
 
@@ -35,24 +35,24 @@ class Classifier:
         self._model = model = load_model()
         warm_up(model)
         self._threads = ModelThreads(model)
-        self._batcher = Batcher(self._predict, self._batch_size(Tuning()), model.streams)
+        self._batcher = Batcher(self._predict, self._batch_size(BatchingConfig()), model.streams)
 
     def reconfigure(self, user_config: dict[str, object]) -> None:
-        """Take a new Tuning, live. Raises pydantic.ValidationError for a bad one."""
-        tuning = Tuning.model_validate(user_config)
-        self._batcher.max_queue_s = tuning.max_queue_s
+        """Take a new BatchingConfig, live. Raises pydantic.ValidationError for a bad one."""
+        tuning = BatchingConfig.model_validate(user_config)
+        self._batcher.max_queue_wait_s = tuning.max_queue_wait_s
         self._batcher.max_batch_size = batch_size = self._batch_size(tuning)
         self._gather.set_max_batch_size(batch_size)  # type: ignore[attr-defined]
-        self._gather.set_batch_wait_timeout_s(tuning.batch_wait_s)  # type: ignore[attr-defined]
+        self._gather.set_batch_wait_timeout_s(tuning.batch_wait_timeout_s)  # type: ignore[attr-defined]
 
-    def _batch_size(self, tuning: Tuning) -> int:
+    def _batch_size(self, tuning: BatchingConfig) -> int:
         return min(tuning.max_batch_size, self._model.max_batch_size)
 
     async def version(self) -> str:
         """What `X-Model-Version` says; answering it shows that the replica is warm."""
         return self.model_version
 
-    async def classify(self, images: Images, timeout_s: float) -> Classification:
+    async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         """Classify n images within `timeout_s` seconds: all of them, or none is begun.
 
         Raises QueueFull or Overloaded at once, where they would wait for too long, and
@@ -67,7 +67,7 @@ class Classifier:
             await asyncio.gather(*(self._gather(job) for job in jobs))
             outcomes = await asyncio.gather(*(job.outcome for job in jobs), return_exceptions=True)
         finally:
-            # Where the caller has gone or one image's time was up, the others cost nothing.
+            # Where the client has gone or one image's time was up, the others cost nothing.
             for job in jobs:
                 job.outcome.cancel()
             metrics.show_waiting(self._batcher.waiting_images)
@@ -76,11 +76,11 @@ class Classifier:
 
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=0)
     async def _gather(self, jobs: list[Job]) -> list[None]:
-        """Let images of all requests wait for company (`batch_wait_s`), then queue them."""
+        """Let images of all requests wait for company (`batch_wait_timeout_s`), then queue them."""
         self._batcher.put(jobs)
         return [None] * len(jobs)
 
-    async def _predict(self, images: Images) -> NDArray[np.float32]:
+    async def _predict(self, images: ImageBatch) -> NDArray[np.float32]:
         metrics.count_batch(len(images))
         return await self._threads.predict(images)
 
@@ -112,10 +112,10 @@ def _trace(jobs: Sequence[Job], outcomes: Sequence[Outcome | BaseException]) -> 
     tracing.add_span("infer", started, end, batch_size=slowest.batch_size)
 
 
-def summarise(outcomes: Sequence[Outcome | BaseException], model_version: str) -> Classification:
+def summarise(outcomes: Sequence[Outcome | BaseException], model_version: str) -> BatchResult:
     """One answer for the images of one request.
 
-    Raises what any of them raised, but for Internal, which is that image's own.
+    Raises what any of them raised, but for InternalError, which is that image's own.
     """
     probabilities = np.zeros((len(outcomes), len(load_classes())), np.float32)
     done: list[Outcome] = []
@@ -124,11 +124,11 @@ def summarise(outcomes: Sequence[Outcome | BaseException], model_version: str) -
         if isinstance(outcome, Outcome):
             probabilities[index] = outcome.probabilities
             done.append(outcome)
-        elif isinstance(outcome, Internal):
+        elif isinstance(outcome, InternalError):
             failed.add(index)
         else:
             raise outcome
-    return Classification(
+    return BatchResult(
         probabilities,
         frozenset(failed),
         model_version,

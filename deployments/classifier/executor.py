@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.common.errors import DeviceLost
-from deployments.common.rpc_types import Images
+from deployments.common.rpc_types import ImageBatch
 from deployments.model.base import Model
 
 STUCK_AFTER_S = 15.0
@@ -32,7 +32,7 @@ class ModelThreads:
         self._batch_starts: set[float] = set()
         self._lost: DeviceLost | None = None
 
-    async def predict(self, images: Images) -> NDArray[np.float32]:
+    async def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         """The model's answer; none for ever, where the device is lost.
 
         Then no split of the batch would help, and an answer would draw all requests to the

@@ -10,7 +10,7 @@ _batch_size = Histogram(
 )
 
 _waiting_images = Gauge(
-    "densenet_waiting_images",
+    "densenet_queue_depth_images",
     description="Images before the model of a Classifier, those of the running batch included.",
 )
 

@@ -77,7 +77,7 @@ class UndecodableImage(ImageError):
     status, code = 422, "undecodable_image"
 
 
-class RetryLater(ServiceError):
+class ServiceUnavailable(ServiceError):
     """A 503: the same request may succeed after `retry_after_s` seconds."""
 
     status = 503
@@ -86,11 +86,11 @@ class RetryLater(ServiceError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
-    def __reduce__(self) -> tuple[type["RetryLater"], tuple[str, int]]:
+    def __reduce__(self) -> tuple[type["ServiceUnavailable"], tuple[str, int]]:
         return type(self), (self.message, self.retry_after_s)
 
 
-class Overloaded(RetryLater):
+class Overloaded(ServiceUnavailable):
     code = "overloaded"
 
 
@@ -104,7 +104,7 @@ class QueueFull(Overloaded):
     refuse_for_s: ClassVar[float] = 0.1
 
 
-class Unavailable(RetryLater):
+class Unavailable(ServiceUnavailable):
     code = "unavailable"
 
 
@@ -112,7 +112,7 @@ class DeadlineExceeded(ServiceError):
     status, code = 504, "deadline_exceeded"
 
 
-class Internal(ServiceError):
+class InternalError(ServiceError):
     status, code = 500, "internal"
 
 
@@ -120,9 +120,9 @@ class DeviceLost(Exception):
     """The model's device can compute nothing more in this process."""
 
 
-class StartError(Exception):
+class StartupError(Exception):
     """The service cannot start as configured; the message names the ways out."""
 
 
-class RayLost(Exception):
+class RayDied(Exception):
     """Ray ended while the service ran on it."""

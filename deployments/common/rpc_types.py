@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.uint8 | np.float32]
+ImageBatch = NDArray[np.uint8 | np.float32]
 """uint8 RGB of shape (n, 224, 224, 3), or float32 normalised already, (n, 3, 224, 224)."""
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -14,7 +14,7 @@ IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 @dataclass(frozen=True)
-class Classification:
+class BatchResult:
     """The Classifier's answer for n images.
 
     probabilities: float32 (n, 1000), each row a softmax; zeros where the model failed.

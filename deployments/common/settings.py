@@ -1,4 +1,4 @@
-"""The models behind the YAML: `Settings` is `applications[].args`, `Tuning` a `user_config`.
+"""The models behind the YAML: `Settings` is `args`, `BatchingConfig` a `user_config`.
 
 Unknown keys are refused: Ray itself ignores a misspelt key in silence.
 """
@@ -47,7 +47,7 @@ class Settings(_Strict):
     `weights` is `auto`, `imagenet` or the path of a checkpoint. `gpu_fraction` is the
     share of a GPU that Ray reserves for each Classifier replica, and `gpu_wait_s` how
     long `device: cuda` waits for a node with a GPU to join. `grpc_clients` says who is
-    answered on the gRPC port, which Ray opens on all interfaces. `access_keys_file` lets in
+    answered on the gRPC port, which Ray opens on all interfaces. `api_keys_file` lets in
     only those whose keys it names (see `access`).
     """
 
@@ -59,7 +59,7 @@ class Settings(_Strict):
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     gpu_wait_s: Annotated[float, Field(ge=0)] = 0.0
     grpc_clients: GrpcClients = "local"
-    access_keys_file: Annotated[str, Field(min_length=1)] | None = None
+    api_keys_file: Annotated[str, Field(min_length=1)] | None = None
     limits: Limits = Limits()
 
     @model_validator(mode="after")
@@ -69,16 +69,16 @@ class Settings(_Strict):
         return self
 
 
-class Tuning(_Strict):
+class BatchingConfig(_Strict):
     """What can change while the Classifier serves (`user_config`).
 
     `max_batch_size` is in images; a model that gains nothing by so many takes fewer at a time
-    (`model.Model.max_batch_size`). `batch_wait_s` is how long an image may wait for
+    (`model.Model.max_batch_size`). `batch_wait_timeout_s` is how long an image may wait for
     company before it is put before the model; images that come while the model is busy
-    join the next batch whatever this says. `max_queue_s` is how long what waits before the
+    join the next batch whatever this says. `max_queue_wait_s` is how long what waits before the
     model of one replica may take; while it would take longer, requests are refused.
     """
 
     max_batch_size: PositiveInt = 8
-    batch_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.0
-    max_queue_s: Annotated[float, Field(gt=0)] = 4.0
+    batch_wait_timeout_s: Annotated[float, Field(ge=0, le=1)] = 0.0
+    max_queue_wait_s: Annotated[float, Field(gt=0)] = 4.0

@@ -24,8 +24,8 @@ from deployments.common.errors import (
     Unavailable,
 )
 from deployments.common.settings import Limits
-from deployments.ingress.auth import AccessKeys
-from deployments.ingress.context import Observe, Record
+from deployments.ingress.auth import ApiKeys
+from deployments.ingress.context import OnRequestEnd, RequestContext
 from deployments.ingress.http.body_limit import Intake
 from deployments.ingress.http.middleware import Envelope, refuse
 from deployments.ingress.http.responses import (
@@ -37,7 +37,7 @@ from deployments.ingress.http.responses import (
 )
 from deployments.ingress.http.web_ui import mount_page
 from deployments.ingress.images.multipart import read_uploads
-from deployments.ingress.images.pipeline import ClassifierPort, Pipeline, Result, until
+from deployments.ingress.images.pipeline import ClassifierPort, Pipeline, Result, deadline_scope
 from deployments.ingress.v2.model import InferenceModel
 from deployments.ingress.v2.rest import create_router
 
@@ -54,8 +54,8 @@ DeadlineMs = Annotated[
 def create_api(
     classifier: ClassifierPort,
     limits: Limits,
-    keys: AccessKeys | None = None,
-    observe: Observe | None = None,
+    keys: ApiKeys | None = None,
+    observe: OnRequestEnd | None = None,
 ) -> FastAPI:
     """Build the HTTP application around a classifier; with `keys`, for those who have one."""
 
@@ -129,9 +129,9 @@ def _add_classification(
             return await _answer(request, record, deadline, at_most)
 
     async def _answer(
-        request: Request, record: Record, deadline: float, at_most: int
+        request: Request, record: RequestContext, deadline: float, at_most: int
     ) -> dict[str, Result]:
-        async with until(deadline):
+        async with deadline_scope(deadline):
             with tracing.span("parse"):
                 uploads = await read_uploads(request.headers, request.stream(), limits)
             record.timings.parse_ms = 1000 * record.duration_s
@@ -195,8 +195,8 @@ def _render_one(result: Result, top_k: int | None, request: Request) -> Response
     return JSONResponse(describe_image(result, top_k), headers=headers)
 
 
-def _record_of(request: Request) -> Record:
-    record: Record = request.state.record
+def _record_of(request: Request) -> RequestContext:
+    record: RequestContext = request.state.record
     return record
 
 

@@ -1,6 +1,6 @@
 """Access keys: who may ask. `python -m deployments.ingress.auth NAME` makes one.
 
-A file names the callers, a line each: `name: sha256 of the key`. The keys themselves are
+A file names the clients, a line each: `name: sha256 of the key`. The keys themselves are
 nowhere on the server. Knows nothing of HTTP, of gRPC or of Ray.
 """
 
@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployments.common.errors import StartError, Unauthorized
+from deployments.common.errors import StartupError, Unauthorized
 
 CHECK_PERIOD_S = 1.0
 """How often at most the file is asked whether it has changed."""
@@ -29,30 +29,30 @@ Version = tuple[int, int, int]
 """What of a file changes with it: its inode, its size and when it was written (ns)."""
 
 
-class AccessKeys:
+class ApiKeys:
     """The keys of a file, read again when it changes; bad changes leave the last good keys."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StartError where the file cannot be read or a line of it is bad."""
+        """Raises StartupError where the file cannot be read or a line of it is bad."""
         self._path = path
         self._version = self._look()
         self._names = read_keys(path)
         self._looked = time.monotonic()
 
     def identify(self, key: str) -> str:
-        """The name of the caller who has this key. Raises Unauthorized."""
+        """The name of the client who has this key. Raises Unauthorized."""
         self._refresh()
         if not key:
             raise Unauthorized("this service wants an access key")
         sent = hashlib.sha256(key.encode()).digest()
-        caller = None
+        client = None
         # All of them are compared, each in constant time: how long it takes tells nothing.
         for digest, name in self._names.items():
             if hmac.compare_digest(digest, sent):
-                caller = name
-        if caller is None:
+                client = name
+        if client is None:
             raise Unauthorized("this access key is not known here")
-        return caller
+        return client
 
     def _refresh(self) -> None:
         if time.monotonic() - self._looked < CHECK_PERIOD_S:
@@ -64,7 +64,7 @@ class AccessKeys:
         self._version = version
         try:
             self._names = read_keys(self._path)
-        except StartError as error:
+        except StartupError as error:
             logger.error("the access keys stay as they were: %s", error)
         else:
             logger.warning("%d access keys read again from %s", len(self._names), self._path)
@@ -77,7 +77,7 @@ class AccessKeys:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def sent_key(headers: Mapping[str, str]) -> str:
+def extract_api_key(headers: Mapping[str, str]) -> str:
     """The key that a request brings; empty where it brings none.
 
     headers: those of HTTP, or the metadata of gRPC, by their names in lower case.
@@ -89,28 +89,28 @@ def sent_key(headers: Mapping[str, str]) -> str:
 
 
 def read_keys(path: Path) -> dict[bytes, str]:
-    """The callers of a file by the SHA-256 of their keys. Raises StartError.
+    """The clients of a file by the SHA-256 of their keys. Raises StartupError.
 
-    A caller may stand there more than once, with an old key and a new one.
+    A client may stand there more than once, with an old key and a new one.
     """
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise StartError(f"access_keys_file: {path} cannot be read ({error})") from error
+        raise StartupError(f"api_keys_file: {path} cannot be read ({error})") from error
     names: dict[bytes, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, _, digest = (part.strip() for part in line.partition(":"))
         if not _NAME.fullmatch(name) or not _SHA256.fullmatch(digest):
-            raise StartError(f"access_keys_file: line {number} of {path} is not 'name: sha256'")
+            raise StartupError(f"api_keys_file: line {number} of {path} is not 'name: sha256'")
         if bytes.fromhex(digest) in names:
-            raise StartError(f"access_keys_file: line {number} of {path} repeats a key")
+            raise StartupError(f"api_keys_file: line {number} of {path} repeats a key")
         names[bytes.fromhex(digest)] = name
     return names
 
 
-def make_key(name: str) -> tuple[str, str]:
+def generate_api_key(name: str) -> tuple[str, str]:
     """A new key, and the line of the file that lets it in."""
     key = secrets.token_urlsafe(32)
     return key, f"{name}: {hashlib.sha256(key.encode()).hexdigest()}"
@@ -121,13 +121,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deployments.ingress.auth",
         description="Make an access key: the key goes to the terminal (standard error), once; "
-        "the line that lets it in to standard output, to be added to 'access_keys_file'.",
+        "the line that lets it in to standard output, to be added to 'api_keys_file'.",
     )
     parser.add_argument("name", help="whose key it is: letters, digits, '.', '_' and '-'")
     name: str = parser.parse_args().name
     if not _NAME.fullmatch(name):
         parser.error(f"{name!r} is no name: 1 to 64 letters, digits, '.', '_' and '-'")
-    key, line = make_key(name)
+    key, line = generate_api_key(name)
     print(f"The key of {name}, shown this once: {key}", file=sys.stderr)
     print(line)
     return 0

@@ -34,17 +34,17 @@ class Timings:
 
 
 @dataclass
-class Record:
+class RequestContext:
     """Filled in on the request's way, and complete when it has been answered.
 
-    caller: whose key came; empty without access keys, and where none was let in.
+    client: whose key came; empty without access keys, and where none was let in.
     status: HTTP's, or gRPC's name for it; `cancelled` where the client went before an answer.
     refusal: the code of the error that refused the request as a whole, empty where none did.
     images: how many were sent; outcomes: how many of them were `classified`, or failed by
         themselves with which error code.
     """
 
-    caller: str = ""
+    client: str = ""
     status: str = "cancelled"
     refusal: str = ""
     received_bytes: int = 0
@@ -62,7 +62,7 @@ class Record:
         """The fields of its line in the access log."""
         classified = self.outcomes["classified"]
         return {
-            "caller": self.caller,
+            "client": self.client,
             "status": self.status,
             "error": self.refusal,
             "bytes": self.received_bytes,
@@ -74,5 +74,5 @@ class Record:
         }
 
 
-Observe = Callable[[Record], None]
+OnRequestEnd = Callable[[RequestContext], None]
 """Told of every request that is no probe, when it has been answered."""

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from deployments.common.settings import Settings
 from deployments.ingress import metrics
 from deployments.ingress.application import create_api
-from deployments.ingress.auth import AccessKeys
+from deployments.ingress.auth import ApiKeys
 from deployments.ingress.rpc.classifier_client import RemoteClassifier
 from deployments.ingress.v2.grpc import InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
@@ -24,8 +24,8 @@ class Ingress(InferenceServicer):
     def __init__(self, classifier: DeploymentHandle[Any], settings: Settings) -> None:
         self._classifier = RemoteClassifier(classifier)
         self._limits = settings.limits
-        path = settings.access_keys_file
-        self._keys = AccessKeys(Path(path)) if path else None
+        path = settings.api_keys_file
+        self._keys = ApiKeys(Path(path)) if path else None
         model = InferenceModel(self._classifier, self._limits)
         metrics.begin()
         super().__init__(model, settings.grpc_clients, self._keys, metrics.observe)

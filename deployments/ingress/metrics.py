@@ -4,15 +4,15 @@ import math
 
 from ray.util.metrics import Counter, Histogram
 
-from deployments.common.errors import DeadlineExceeded, Internal, Overloaded, Unavailable
-from deployments.ingress.context import Record
+from deployments.common.errors import DeadlineExceeded, InternalError, Overloaded, Unavailable
+from deployments.ingress.context import RequestContext
 
 SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
 _requests = Counter(
     "densenet_requests_total",
-    description="Requests by caller (empty without access keys) and by HTTP's status or gRPC's.",
-    tag_keys=("caller", "status"),
+    description="Requests by client (empty without access keys) and by HTTP's status or gRPC's.",
+    tag_keys=("client", "status"),
 )
 
 _request_duration = Histogram(
@@ -32,13 +32,13 @@ _stage_duration = Histogram(
 
 _images = Counter(
     "densenet_images_total",
-    description="Images by outcome: `classified`, the code of an image's own error, or `refused` "
+    description="Images by outcome: `classified`, the code of an image's own error, or `rejected` "
     "with its whole request.",
     tag_keys=("outcome",),
 )
 
 _refusals = Counter(
-    "densenet_refusals_total",
+    "densenet_rejections_total",
     description="Requests refused as a whole, by the error's code and by the tier that did: the "
     "`ingress`, or the `proxy` before it.",
     tag_keys=("tier", "reason"),
@@ -46,7 +46,7 @@ _refusals = Counter(
 
 _retries = Counter(
     "densenet_retries_total",
-    description="Classifications whose replica was lost: `retried` on another one, or `refused` "
+    description="Classifications whose replica was lost: `retried` on another one, or `rejected` "
     "because a retry would have been over the budget.",
     tag_keys=("outcome",),
 )
@@ -58,22 +58,22 @@ def begin() -> None:
     Ray refuses to count nothing, and the smallest number there is is lost in the first sum.
     """
     nothing = math.ulp(0.0)
-    for outcome in ("retried", "refused"):
+    for outcome in ("retried", "rejected"):
         _retries.inc(nothing, tags={"outcome": outcome})
-    for outcome in ("classified", Internal.code):
+    for outcome in ("classified", InternalError.code):
         _images.inc(nothing, tags={"outcome": outcome})
     for reason in (Overloaded.code, Unavailable.code, DeadlineExceeded.code):
         _refusals.inc(nothing, tags={"tier": "ingress", "reason": reason})
 
 
-def observe(record: Record) -> None:
+def observe(record: RequestContext) -> None:
     """Count a request that the ingress has answered."""
-    _requests.inc(tags={"caller": record.caller, "status": record.status})
+    _requests.inc(tags={"client": record.client, "status": record.status})
     _request_duration.observe(record.duration_s, tags={"status": record.status})
     for outcome, count in record.outcomes.items():
         _images.inc(count, tags={"outcome": outcome})
     if refused := record.images - record.outcomes.total():
-        _images.inc(refused, tags={"outcome": "refused"})
+        _images.inc(refused, tags={"outcome": "rejected"})
     if record.refusal:
         count_refusal("ingress", record.refusal)
     if record.timings.batch_size:
@@ -82,7 +82,7 @@ def observe(record: Record) -> None:
 
 
 def count_retry(outcome: str) -> None:
-    """`retried` or `refused`."""
+    """`retried` or `rejected`."""
     _retries.inc(tags={"outcome": outcome})
 
 

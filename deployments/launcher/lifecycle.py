@@ -37,7 +37,7 @@ from ray.serve.schema import (
     ServeDeploySchema,
 )
 
-from deployments.common.errors import RayLost, StartError
+from deployments.common.errors import RayDied, StartupError
 from deployments.common.runtime_env import prepare_environment
 from deployments.common.settings import Settings
 
@@ -56,10 +56,10 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         launch(read_config(arguments.config), RayOptions.of(arguments), stop)
-    except StartError as error:
+    except StartupError as error:
         print(f"densenet-serve cannot start: {error}", file=sys.stderr)
         return 1
-    except RayLost as error:
+    except RayDied as error:
         print(f"densenet-serve cannot go on: {error}", file=sys.stderr)
         return 1
     return 0
@@ -146,14 +146,14 @@ class Config:
 
 
 def read_config(path: Path) -> Config:
-    """Read and validate a configuration before anything is started. Raises StartError."""
+    """Read and validate a configuration before anything is started. Raises StartupError."""
     try:
         document = yaml.safe_load(path.read_text())
         schema = ServeDeploySchema.model_validate(document)
         for application in schema.applications:
             Settings.model_validate(application.args)
     except (OSError, yaml.YAMLError, pydantic.ValidationError) as error:
-        raise StartError(f"{path}: {error}") from error
+        raise StartupError(f"{path}: {error}") from error
     return Config(document, schema)
 
 
@@ -194,7 +194,7 @@ class StopSignal:
 def launch(config: Config, ray_options: RayOptions, stop: StopSignal) -> None:
     """Bring the service up, keep it until `stop`, take it down.
 
-    Raises StartError where it cannot come up, RayLost where Ray ends under it.
+    Raises StartupError where it cannot come up, RayDied where Ray ends under it.
     """
     check_ports(config, ray_options)
     print("Starting Ray ...", flush=True)
@@ -233,7 +233,7 @@ def check_port(host: str, port: int, option: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise StartError(
+            raise StartupError(
                 f"port {port} of {host} cannot be had ({error.strerror}). Stop what uses it, "
                 f"or set another '{option}'."
             ) from error
@@ -250,7 +250,7 @@ def start_ray(config: Config, ray_options: RayOptions) -> str:
     try:
         context = ray.init(address=address, namespace="serve", log_to_driver=True, **options)
     except ConnectionError as error:
-        raise StartError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
+        raise StartupError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
     return str(context.dashboard_url)
 
 
@@ -261,9 +261,9 @@ def find_ray_core() -> list[psutil.Process]:
 
 
 def check_ray(core: list[psutil.Process]) -> None:
-    """Raises RayLost."""
+    """Raises RayDied."""
     if not all(map(is_alive, core)):
-        raise RayLost("a process that Ray cannot do without has ended; see its logs")
+        raise RayDied("a process that Ray cannot do without has ended; see its logs")
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -289,7 +289,7 @@ def deploy(config: Config, dashboard: str) -> None:
 
 
 def wait_until_ready(config: Config, stop: StopSignal) -> bool:
-    """True once `/readyz` says so, False when stopped before. Raises StartError."""
+    """True once `/readyz` says so, False when stopped before. Raises StartupError."""
     while not stop.wait(POLL_PERIOD_S):
         for name, application in serve.status().applications.items():
             check_application(name, application)
@@ -302,19 +302,19 @@ def wait_until_ready(config: Config, stop: StopSignal) -> bool:
 
 
 def check_application(name: str, application: ApplicationStatusOverview) -> None:
-    """Raises StartError: in our own words where the failure is one of ours, else in Ray's.
+    """Raises StartupError: in our own words where the failure is one of ours, else in Ray's.
 
     Ray tries a replica that failed three times before it gives up; what is ours stays so.
     """
     messages = [application.message]
     messages += [deployment.message for deployment in application.deployments.values()]
     for message in messages:
-        _, ours, words = message.rpartition(f"{StartError.__name__}: ")
+        _, ours, words = message.rpartition(f"{StartupError.__name__}: ")
         if ours:
-            raise StartError(words.strip().splitlines()[0])
+            raise StartupError(words.strip().splitlines()[0])
     if application.status == ApplicationStatus.DEPLOY_FAILED:
         failed = [f"application {name!r} failed to deploy.", *filter(None, messages)]
-        raise StartError("\n".join(failed))
+        raise StartupError("\n".join(failed))
 
 
 def ask_ready(config: Config) -> requests.Response:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.common.rpc_types import Images
+from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Device, Engine, Precision
 from deployments.model.weights import Weights
 
@@ -36,7 +36,7 @@ class Model(Protocol):
     @property
     def max_batch_size(self) -> int: ...
 
-    def predict(self, images: Images) -> NDArray[np.float32]:
+    def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).
 
         Returns float32 softmax probabilities (n, 1000). Raises DeviceLost where no later
@@ -49,7 +49,7 @@ def load_model(
 ) -> Model:
     """Load the weights into the engine chosen: `auto` is OpenVINO on a CPU, torch on a GPU.
 
-    Raises StartError when the checkpoint is not a DenseNet-121 with 1000 classes.
+    Raises StartupError when the checkpoint is not a DenseNet-121 with 1000 classes.
     """
     if engine == "openvino" or (engine == "auto" and device == "cpu"):
         from deployments.model.openvino_engine import OpenVINOModel

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.common.rpc_types import IMAGENET_MEAN, IMAGENET_STD, Images
+from deployments.common.rpc_types import IMAGENET_MEAN, IMAGENET_STD, ImageBatch
 from deployments.common.settings import Precision
 from deployments.model.weights import Weights
 
@@ -65,7 +65,7 @@ class OpenVINOModel:
         chosen = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.precision = next(name for name, hint in _HINTS.items() if hint == chosen)
 
-    def predict(self, images: Images) -> NDArray[np.float32]:
+    def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         if images.dtype == np.uint8:
             pixels = images.astype(np.float32)
         else:

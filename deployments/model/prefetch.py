@@ -7,7 +7,7 @@ container needs neither the network nor the conversion of the graph.
 import argparse
 import sys
 
-from deployments.common.errors import StartError
+from deployments.common.errors import StartupError
 from deployments.common.settings import OFFICIAL_WEIGHTS_URL
 from deployments.model import weights
 from deployments.model.base import load_model
@@ -19,7 +19,7 @@ def main() -> int:
     try:
         chosen = weights.resolve(arguments.weights, OFFICIAL_WEIGHTS_URL)
         load_model(chosen, "cpu")
-    except StartError as error:
+    except StartupError as error:
         print(f"prefetch: {error}", file=sys.stderr)
         return 1
     print(f"prefetched: {chosen.version}. {chosen.reason}".strip())

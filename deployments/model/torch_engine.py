@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from deployments.common.errors import DeviceLost
-from deployments.common.rpc_types import IMAGENET_MEAN, IMAGENET_STD, Images
+from deployments.common.rpc_types import IMAGENET_MEAN, IMAGENET_STD, ImageBatch
 from deployments.common.settings import Device, Precision
 from deployments.model.checkpoint import build_network
 from deployments.model.weights import Weights
@@ -40,7 +40,7 @@ class TorchModel:
         return torch.from_numpy(values).to(self._device).view(1, 3, 1, 1)
 
     @torch.inference_mode()
-    def predict(self, images: Images) -> NDArray[np.float32]:
+    def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         """Pixels (n, 224, 224, 3), or what is normalised already, float32 (n, 3, 224, 224).
 
         Returns float32 softmax probabilities (n, 1000). Raises DeviceLost after an error that
@@ -53,7 +53,7 @@ class TorchModel:
                 raise DeviceLost("the GPU reported an error it does not recover from") from error
             raise
 
-    def _predict(self, images: Images) -> NDArray[np.float32]:
+    def _predict(self, images: ImageBatch) -> NDArray[np.float32]:
         tensor = torch.from_numpy(images).to(self._device)
         normalised = self._normalise(tensor) if tensor.dtype == torch.uint8 else tensor
         inputs = normalised.to(self._dtype, memory_format=torch.channels_last)

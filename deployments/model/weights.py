@@ -14,7 +14,7 @@ from typing import Literal
 
 import requests
 
-from deployments.common.errors import StartError
+from deployments.common.errors import StartupError
 
 OFFICIAL_NAME = "densenet121-a639ec97.pth"
 OFFICIAL_SHA256_PREFIX = "a639ec97"
@@ -46,7 +46,7 @@ def resolve(choice: str, url: str) -> Weights:
     """Turn the setting `weights` into a decision.
 
     `auto` falls back to untrained weights where the official ones cannot be had;
-    `imagenet` and a path raise StartError instead, with the ways out.
+    `imagenet` and a path raise StartupError instead, with the ways out.
     """
     if choice == "auto":
         return _official_or_untrained(url)
@@ -56,7 +56,7 @@ def resolve(choice: str, url: str) -> Weights:
 
 
 def fetch(weights: Weights) -> Path | None:
-    """The checkpoint on this machine; None for untrained weights. Raises StartError."""
+    """The checkpoint on this machine; None for untrained weights. Raises StartupError."""
     match weights.source:
         case "official":
             return fetch_official(weights.url)
@@ -69,7 +69,7 @@ def fetch(weights: Weights) -> Path | None:
 def _official_or_untrained(url: str) -> Weights:
     try:
         return _official(url)
-    except StartError as error:
+    except StartupError as error:
         return Weights("untrained", version="untrained", reason=str(error))
 
 
@@ -80,7 +80,7 @@ def _official(url: str) -> Weights:
 
 def _file(path: Path) -> Weights:
     if not path.is_file():
-        raise StartError(
+        raise StartupError(
             f"weights: there is no file {str(path)!r}. Give the path of a DenseNet-121 "
             "checkpoint, or 'imagenet' for the official one, or 'auto'."
         )
@@ -100,7 +100,7 @@ def cache_path() -> Path:
 def fetch_official(url: str) -> Path:
     """The official checkpoint in torch's cache, downloaded if need be.
 
-    Raises StartError, with the reason and the ways out, where it cannot be had.
+    Raises StartupError, with the reason and the ways out, where it cannot be had.
     """
     path = cache_path()
     if _is_official(path):
@@ -108,7 +108,7 @@ def fetch_official(url: str) -> Path:
     try:
         _download(url, path)
     except (requests.RequestException, OSError, _WrongHash) as error:
-        raise StartError(
+        raise StartupError(
             f"the official weights could not be had from {url} ({_summary(error)}). Put "
             f"{OFFICIAL_NAME} into {path.parent}, or set 'weights' to the path of a "
             "checkpoint, or 'weights_url' to a mirror, or use 'weights: auto', which "

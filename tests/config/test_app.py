@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deployments import app
-from deployments.common.errors import StartError
+from deployments.common.errors import StartupError
 from deployments.common.settings import Settings
 
 
@@ -36,7 +36,7 @@ def test_a_gpu_is_taken_where_the_cluster_has_one(
 
 @pytest.mark.usefixtures("cluster")
 def test_cuda_without_a_gpu_names_the_ways_out() -> None:
-    with pytest.raises(StartError, match=r"gpu_wait_s.*device: auto"):
+    with pytest.raises(StartupError, match=r"gpu_wait_s.*device: auto"):
         app.choose_device(Settings(device="cuda"))
 
 

@@ -96,7 +96,7 @@ def test_every_pod_is_found_at_the_port_that_serve_listens_on() -> None:
 
 def test_every_pod_has_the_keys_that_the_application_is_built_with() -> None:
     (application,) = read_config()["applications"]
-    folder = str(Path(application["args"]["access_keys_file"]).parent)
+    folder = str(Path(application["args"]["api_keys_file"]).parent)
     for container in list_containers(MANIFESTS[0]):
         assert folder in {mount["mountPath"] for mount in container["volumeMounts"]}
 

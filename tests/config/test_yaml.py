@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 from ray.serve.schema import ServeDeploySchema
 
-from deployments.common.settings import Settings, Tuning
+from deployments.common.settings import BatchingConfig, Settings
 from testing.service import ROOT
 
 
@@ -63,7 +63,7 @@ def lint(document: dict[str, Any]) -> None:
 def lint_classifier(deployment: dict[str, Any]) -> None:
     # `args.gpu_fraction` owns the share of a GPU; actor options here would replace it.
     assert "ray_actor_options" not in deployment
-    tuning = Tuning.model_validate(deployment["user_config"])
+    tuning = BatchingConfig.model_validate(deployment["user_config"])
     assert deployment["max_ongoing_requests"] >= 2 * tuning.max_batch_size
 
 
@@ -83,13 +83,13 @@ def test_the_container_differs_in_who_is_listened_to() -> None:
     expected["http_options"]["host"] = "0.0.0.0"  # noqa: S104, compared and not bound
     expected["applications"][0]["args"]["grpc_clients"] = "any"
     assert read_config(ROOT / "config/container.yaml") == expected
-    expected["applications"][0]["args"]["access_keys_file"] = "/etc/densenet/keys"
+    expected["applications"][0]["args"]["api_keys_file"] = "/etc/densenet/keys"
     assert read_config(ROOT / "config/guarded.yaml") == expected
 
 
 def test_kubernetes_serves_the_cluster_s_configuration_to_those_who_have_a_key() -> None:
     expected = read_config(ROOT / "config/cluster.yaml")
-    expected["applications"][0]["args"]["access_keys_file"] = "/etc/densenet/keys"
+    expected["applications"][0]["args"]["api_keys_file"] = "/etc/densenet/keys"
     assert read_config(ROOT / "config/kuberay/rayservice.yaml") == expected
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from densenet_client import Classification, Client, Unauthorized
-from deployments.ingress.auth import make_key
+from deployments.ingress.auth import generate_api_key
 from testing.pictures import encode
 from testing.service import Service, find_free_port, running, write_config
 
-ALICE, ALICES_LINE = make_key("alice")
-BOB, BOBS_LINE = make_key("bob")
+ALICE, ALICES_LINE = generate_api_key("alice")
+BOB, BOBS_LINE = generate_api_key("bob")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(folder: Path) -> Iterator[Service]:
     """A service behind TLS that wants keys."""
-    config = write_config(folder, find_free_port(), access_keys_file=str(folder / "keys"))
+    config = write_config(folder, find_free_port(), api_keys_file=str(folder / "keys"))
     document = yaml.safe_load(config.read_text())
     files = {"ssl_certfile": str(folder / "cert.pem"), "ssl_keyfile": str(folder / "key.pem")}
     document["http_options"] |= files
@@ -102,9 +102,9 @@ def test_the_log_and_the_metrics_name_the_caller_and_never_the_key(
 ) -> None:
     refused = requests.post(f"{url}/predict", headers={"X-API-Key": ALICE}, timeout=30)
     assert refused.status_code == 400
-    assert "alice" in {line.get("caller") for line in guarded.read_logs()}
+    assert "alice" in {line.get("client") for line in guarded.read_logs()}
     assert ALICE not in guarded.output + str(guarded.read_logs())
-    wanted = 'caller="alice"'
+    wanted = 'client="alice"'
     give_up = time.monotonic() + 30
     while wanted not in (metrics := guarded.read_metrics()):
         assert time.monotonic() < give_up

@@ -35,7 +35,7 @@ def write_cluster_config(folder: Path) -> Path:
     hurry = {"upscale_delay_s": 0.5, "downscale_delay_s": 2, "look_back_period_s": 2}
     classifier["autoscaling_config"] |= {"min_replicas": AT_LEAST, "max_replicas": AT_MOST} | hurry
     classifier["autoscaling_config"]["policy"]["policy_kwargs"]["images_per_replica"] = 16
-    classifier["user_config"] |= {"max_batch_size": 8, "max_queue_s": 60}
+    classifier["user_config"] |= {"max_batch_size": 8, "max_queue_wait_s": 60}
     path = folder / "cluster.yaml"
     path.write_text(yaml.safe_dump(document))
     return path

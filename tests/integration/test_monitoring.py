@@ -60,7 +60,7 @@ def watched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     (application,) = document["applications"]
     application["import_path"] = "testing.stub:build_medium"
     application["deployments"][1]["num_replicas"] = 2
-    application["deployments"][1]["user_config"]["max_queue_s"] = 0.5
+    application["deployments"][1]["user_config"]["max_queue_wait_s"] = 0.5
     config.write_text(yaml.safe_dump(document))
     environment = {"RAY_metrics_report_interval_ms": "1000", spans.FOLDER: str(folder)}
     with running(config, **environment) as service:
@@ -214,10 +214,10 @@ def test_every_kind_of_trouble_is_told_apart(prometheus: str) -> None:
         answer = requests.get(f"{prometheus}/api/v1/query", params=params, timeout=30).json()
         return {each["metric"][label] for each in answer["data"]["result"]}
 
-    outcomes = {"classified", "internal", "unsupported_media_type", "refused"}
+    outcomes = {"classified", "internal", "unsupported_media_type", "rejected"}
     assert outcomes <= count("images_total", "outcome")
-    assert "no_image" in count("refusals_total", "reason")
-    assert count("refusals_total", "reason") & {"overloaded", "deadline_exceeded"}
+    assert "no_image" in count("rejections_total", "reason")
+    assert count("rejections_total", "reason") & {"overloaded", "deadline_exceeded"}
     assert count("model_info", "engine") == {"stub"}
 
 

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.common.errors import RequestTooLarge, ServiceError, Unauthorized
 from deployments.common.settings import Limits
-from deployments.ingress.auth import AccessKeys, sent_key
-from deployments.ingress.context import Record
+from deployments.ingress.auth import ApiKeys, extract_api_key
+from deployments.ingress.context import RequestContext
 from deployments.ingress.http.body_budget import Budget, Share
 from deployments.ingress.http.middleware import refuse
 
@@ -31,7 +31,7 @@ _OPEN_FOLDERS = ("/static/", "/static-offline-docs/")
 class Intake:
     """ASGI middleware: refuses, and counts what is not refused."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, keys: AccessKeys | None) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, keys: ApiKeys | None) -> None:
         self._app = app
         self._limits = limits
         self._keys = keys
@@ -50,7 +50,7 @@ class Intake:
         headers = Headers(scope=scope)
         try:
             if self._keys is not None and not _is_open(scope):
-                scope["state"]["record"].caller = self._keys.identify(sent_key(headers))
+                scope["state"]["record"].client = self._keys.identify(extract_api_key(headers))
             check_length(headers, self._limits.max_request_bytes)
         except ServiceError as error:
             challenge = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
@@ -90,7 +90,7 @@ class _Body:
         self._limits = limits
         self._share = share
         self._must_ask = BODY_WANTED in scope.get("extensions", {})
-        self._record: Record = scope["state"]["record"]
+        self._record: RequestContext = scope["state"]["record"]
 
     async def receive(self) -> Message:
         """The next message. Raises RequestTooLarge, or Overloaded where all are together."""

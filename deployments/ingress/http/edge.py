@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.common.errors import (
     DeadlineExceeded,
-    Internal,
+    InternalError,
     Overloaded,
     QueueFull,
     ServiceError,
@@ -259,4 +259,4 @@ class _Answer:
                 # What the application itself cannot do, its envelope has answered.
                 return Unavailable("the ingress was lost while it worked on the request")
             case _:
-                return Internal("something went wrong on our side")
+                return InternalError("something went wrong on our side")

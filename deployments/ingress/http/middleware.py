@@ -9,8 +9,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.common.errors import Internal, QueueFull, RetryLater, ServiceError
-from deployments.ingress.context import Observe, Record
+from deployments.common.errors import InternalError, QueueFull, ServiceError, ServiceUnavailable
+from deployments.ingress.context import OnRequestEnd, RequestContext
 from deployments.ingress.http.responses import describe_error, describe_v2_error
 
 REFUSE_FOR = "X-Refuse-For-S"
@@ -42,7 +42,7 @@ def render_error(
     """An error as an answer, in the form that clients of that path expect."""
     body = describe_v2_error(error) if _V2_PATH.match(path) else describe_error(error)
     response = JSONResponse(body, error.status, headers)
-    if isinstance(error, RetryLater):
+    if isinstance(error, ServiceUnavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, QueueFull):
         response.headers[REFUSE_FOR] = str(error.refuse_for_s)
@@ -57,7 +57,7 @@ class Envelope:
     """
 
     def __init__(
-        self, app: ASGIApp, model_version: Callable[[], str], observe: Observe | None = None
+        self, app: ASGIApp, model_version: Callable[[], str], observe: OnRequestEnd | None = None
     ) -> None:
         self._app = app
         self._model_version = model_version
@@ -67,14 +67,14 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = scope.setdefault("state", {})["record"] = Record()
+        record = scope.setdefault("state", {})["record"] = RequestContext()
         answer = _Answer(send, record, self._model_version)
         try:
             await self._app(scope, receive, answer.send)
         except Exception:
             logger.exception("unexpected error")
             if not answer.has_begun:
-                error = Internal("something went wrong on our side")
+                error = InternalError("something went wrong on our side")
                 await refuse(error, scope)(scope, receive, answer.send)
         finally:
             _log(scope, record)
@@ -85,7 +85,9 @@ class Envelope:
 class _Answer:
     """One answer on its way out."""
 
-    def __init__(self, send: Send, record: Record, model_version: Callable[[], str]) -> None:
+    def __init__(
+        self, send: Send, record: RequestContext, model_version: Callable[[], str]
+    ) -> None:
         self.has_begun = False
         self._send = send
         self._record = record
@@ -99,7 +101,7 @@ class _Answer:
         await self._send(message)
 
 
-def _log(scope: Scope, record: Record) -> None:
+def _log(scope: Scope, record: RequestContext) -> None:
     """The access log. Ray's formatter adds the request id; images are not logged."""
     level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
     fields = {"method": scope["method"], "path": scope["path"], **record.describe()}

@@ -19,7 +19,7 @@ from deployments.ingress.images import preprocess
 Decode = Callable[[bytes, int], NDArray[np.uint8]]
 
 
-class Decoders:
+class DecodePool:
     """`threads` decodes at a time, beside at most as many that were given up."""
 
     def __init__(self, decode: Decode, threads: int) -> None:
@@ -53,9 +53,9 @@ class Decoders:
 
 
 @cache
-def decoders_of(_: asyncio.AbstractEventLoop) -> Decoders:
+def decoders_of(_: asyncio.AbstractEventLoop) -> DecodePool:
     """The decoders of all requests that an event loop serves.
 
     Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
     """
-    return Decoders(preprocess.decode, len(os.sched_getaffinity(0)))
+    return DecodePool(preprocess.decode, len(os.sched_getaffinity(0)))

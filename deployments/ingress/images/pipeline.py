@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.common import tracing
-from deployments.common.errors import DeadlineExceeded, ImageError, Internal, ServiceError
-from deployments.common.rpc_types import Classification, Images
+from deployments.common.errors import DeadlineExceeded, ImageError, InternalError, ServiceError
+from deployments.common.rpc_types import BatchResult, ImageBatch
 from deployments.common.settings import Limits
-from deployments.ingress.context import Record
+from deployments.ingress.context import RequestContext
 from deployments.ingress.images.decode_pool import decoders_of
 from deployments.ingress.images.multipart import Upload
 
@@ -41,7 +41,7 @@ class ClassifierPort(Protocol):
         Raises Unavailable or Overloaded, where it would be refused later anyway.
         """
 
-    async def classify(self, images: Images, timeout_s: float) -> Classification:
+    async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         """Raises Unavailable, Overloaded or DeadlineExceeded."""
 
     async def meet(self) -> None:
@@ -52,7 +52,7 @@ class ClassifierPort(Protocol):
 
 
 @asynccontextmanager
-async def until(deadline: float) -> AsyncIterator[None]:
+async def deadline_scope(deadline: float) -> AsyncIterator[None]:
     """Give up what is inside at `deadline` (of `time.monotonic`). Raises DeadlineExceeded."""
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
@@ -69,7 +69,7 @@ class Pipeline:
         self._max_pixels = limits.max_image_pixels
 
     async def run(
-        self, uploads: Sequence[Upload], deadline: float, record: Record
+        self, uploads: Sequence[Upload], deadline: float, record: RequestContext
     ) -> dict[str, Result]:
         """Classify what can be decoded before `deadline` (of `time.monotonic`).
 
@@ -97,17 +97,19 @@ class Pipeline:
             # It is a result now: its trace would keep the upload, in a cycle.
             return error.with_traceback(None)
 
-    async def classify(self, images: Images, deadline: float, record: Record) -> list[Result]:
+    async def classify(
+        self, images: ImageBatch, deadline: float, record: RequestContext
+    ) -> list[Result]:
         """Classify images that are decoded already; a result for each, in their order."""
         answer = await self._classifier.classify(images, deadline - time.monotonic())
         record.timings.queue_ms = answer.queue_ms
         record.timings.infer_ms = answer.infer_ms
         record.timings.batch_size = answer.batch_size
         record.outcomes.update(
-            Internal.code if index in answer.failed else "classified"
+            InternalError.code if index in answer.failed else "classified"
             for index in range(len(images))
         )
         return [
-            Internal("the model failed on this image") if index in answer.failed else row
+            InternalError("the model failed on this image") if index in answer.failed else row
             for index, row in enumerate(answer.probabilities)
         ]

@@ -22,7 +22,7 @@ from deployments.common.errors import (
     ServiceError,
     Unavailable,
 )
-from deployments.common.rpc_types import Classification, Images
+from deployments.common.rpc_types import BatchResult, ImageBatch
 from deployments.ingress import metrics
 from deployments.ingress.rpc.retry_budget import RetryBudget
 
@@ -88,7 +88,7 @@ class RemoteClassifier:
         if self._full is not None and time.monotonic() < self._full[0]:
             raise self._full[1]
 
-    async def classify(self, images: Images, timeout_s: float) -> Classification:
+    async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         """Ask a replica; another one if that replica dies, within the budget and the time.
 
         Raises Unavailable, Overloaded or DeadlineExceeded.
@@ -106,14 +106,14 @@ class RemoteClassifier:
                     break
             metrics.count_retry("retried")
             await asyncio.sleep(PAUSE_S * random.uniform(0, 2**retry))  # noqa: S311
-        metrics.count_retry("refused")
+        metrics.count_retry("rejected")
         raise Unavailable("the classifier was lost while it worked on the request")
 
-    async def _ask(self, images: Images, deadline: float) -> Classification:
+    async def _ask(self, images: ImageBatch, deadline: float) -> BatchResult:
         remaining_s = deadline - time.monotonic()
         try:
             response = self._handle.classify.remote(images, remaining_s)
-            answer: Classification = await _within(remaining_s, response)
+            answer: BatchResult = await _within(remaining_s, response)
         except QueueFull as refusal:
             self._full = (time.monotonic() + refusal.refuse_for_s, refusal)
             raise
@@ -153,7 +153,7 @@ class RemoteClassifier:
 
 
 async def _within(timeout_s: float, response: Response) -> Any:
-    """Await an answer; give the call up when the time is, or the caller has gone.
+    """Await an answer; give the call up when the time is, or the client has gone.
 
     Raises ServiceError, RayError.
     """

@@ -18,15 +18,15 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 
 from deployments.common.errors import (
     Forbidden,
-    Internal,
+    InternalError,
     MalformedRequest,
     RequestTooLarge,
     ServiceError,
 )
 from deployments.common.settings import GrpcClients
-from deployments.ingress.auth import AccessKeys, sent_key
-from deployments.ingress.context import Observe, Record
-from deployments.ingress.images.pipeline import until
+from deployments.ingress.auth import ApiKeys, extract_api_key
+from deployments.ingress.context import OnRequestEnd, RequestContext
+from deployments.ingress.images.pipeline import deadline_scope
 from deployments.ingress.v2 import tensors
 from deployments.ingress.v2.model import (
     EXTENSIONS,
@@ -74,9 +74,9 @@ def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any
         async def call(
             self: "InferenceServicer", request: bytes, grpc_context: RayServegRPCContext
         ) -> Message:
-            record = Record(received_bytes=len(request))
+            record = RequestContext(received_bytes=len(request))
             try:
-                record.caller = self.admit(answer.__name__, request, grpc_context)
+                record.client = self.admit(answer.__name__, request, grpc_context)
                 response: Message = await answer(self, request_type.FromString(request), record)
             except DecodeError:
                 broken = MalformedRequest("the message is broken")
@@ -85,7 +85,7 @@ def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any
                 response = _refuse(error, grpc_context, record)
             except Exception:
                 logger.exception("unexpected error")
-                internal = Internal("something went wrong on our side")
+                internal = InternalError("something went wrong on our side")
                 response = _refuse(internal, grpc_context, record)
             else:
                 record.status = grpc.StatusCode.OK.name
@@ -94,7 +94,7 @@ def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any
             return response
 
         def _refuse(
-            error: ServiceError, grpc_context: RayServegRPCContext, record: Record
+            error: ServiceError, grpc_context: RayServegRPCContext, record: RequestContext
         ) -> Message:
             code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
             record.refusal, record.status = error.code, code.name
@@ -116,8 +116,8 @@ class InferenceServicer:
         self,
         model: InferenceModel,
         clients: GrpcClients,
-        keys: AccessKeys | None = None,
-        observe: Observe | None = None,
+        keys: ApiKeys | None = None,
+        observe: OnRequestEnd | None = None,
     ) -> None:
         self._model = model
         self._clients = clients
@@ -125,22 +125,22 @@ class InferenceServicer:
         self._observe = observe
 
     def admit(self, name: str, request: bytes, grpc_context: RayServegRPCContext) -> str:
-        """Refuse a call before it is parsed. Returns the caller, empty where nobody is asked.
+        """Refuse a call before it is parsed. Returns the client, empty where nobody is asked.
 
         Raises Forbidden, Unauthorized or RequestTooLarge. Ray's gRPC proxy listens on all
         interfaces whatever the HTTP one does.
         """
         if self._clients == "local" and not is_local(grpc_context.peer()):
             raise Forbidden("gRPC is for clients on the server's own machine ('grpc_clients')")
-        caller = ""
+        client = ""
         if self._keys is not None and name not in _OPEN_METHODS:
-            caller = self._keys.identify(sent_key(dict(grpc_context.invocation_metadata())))
+            client = self._keys.identify(extract_api_key(dict(grpc_context.invocation_metadata())))
         max_bytes = self._model.limits.max_request_bytes
         if len(request) > max_bytes:
             raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
-        return caller
+        return client
 
-    def note(self, name: str, record: Record) -> None:
+    def note(self, name: str, record: RequestContext) -> None:
         """The access log and the metrics, as `envelope` has them for HTTP."""
         level = logging.DEBUG if name in _PROBES else logging.INFO
         fields = {"method": "gRPC", "path": name, **record.describe()}
@@ -149,49 +149,49 @@ class InferenceServicer:
             self._observe(record)
 
     @method(service_pb2.ServerLiveRequest, service_pb2.ServerLiveResponse)
-    async def ServerLive(self, _: Any, __: Record) -> Message:
+    async def ServerLive(self, _: Any, __: RequestContext) -> Message:
         return _message(service_pb2.ServerLiveResponse, {"live": True})
 
     @method(service_pb2.ServerReadyRequest, service_pb2.ServerReadyResponse)
-    async def ServerReady(self, _: Any, __: Record) -> Message:
+    async def ServerReady(self, _: Any, __: RequestContext) -> Message:
         return _message(service_pb2.ServerReadyResponse, {"ready": self._model.is_ready})
 
     @method(service_pb2.ModelReadyRequest, service_pb2.ModelReadyResponse)
-    async def ModelReady(self, request: Any, _: Record) -> Message:
+    async def ModelReady(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
         return _message(service_pb2.ModelReadyResponse, {"ready": self._model.is_ready})
 
     @method(service_pb2.ServerMetadataRequest, service_pb2.ServerMetadataResponse)
-    async def ServerMetadata(self, _: Any, __: Record) -> Message:
+    async def ServerMetadata(self, _: Any, __: RequestContext) -> Message:
         return _message(
             service_pb2.ServerMetadataResponse,
             {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS},
         )
 
     @method(service_pb2.ModelMetadataRequest, service_pb2.ModelMetadataResponse)
-    async def ModelMetadata(self, request: Any, _: Record) -> Message:
+    async def ModelMetadata(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
         return _message(service_pb2.ModelMetadataResponse, self._model.describe())
 
     @method(service_pb2.ModelConfigRequest, service_pb2.ModelConfigResponse)
-    async def ModelConfig(self, request: Any, _: Record) -> Message:
+    async def ModelConfig(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
         config = _message(model_config_pb2.ModelConfig, self._model.describe_config())
         response: Message = service_pb2.ModelConfigResponse(config=config)
         return response
 
     @method(service_pb2.RepositoryIndexRequest, service_pb2.RepositoryIndexResponse)
-    async def RepositoryIndex(self, request: Any, _: Record) -> Message:
+    async def RepositoryIndex(self, request: Any, _: RequestContext) -> Message:
         models = self._model.list_repository(request.ready)
         return _message(service_pb2.RepositoryIndexResponse, {"models": models})
 
     @method(service_pb2.ModelInferRequest, service_pb2.ModelInferResponse)
-    async def ModelInfer(self, request: Any, record: Record) -> Message:
+    async def ModelInfer(self, request: Any, record: RequestContext) -> Message:
         require_model(request.model_name, request.model_version)
         with self._model.admit():
             return await self._infer(request, record)
 
-    async def _infer(self, request: Any, record: Record) -> Message:
+    async def _infer(self, request: Any, record: RequestContext) -> Message:
         parameters = _read_parameters(request.parameters)
         outputs = [
             tensors.read_output(output.name, _read_parameters(output.parameters))
@@ -199,7 +199,7 @@ class InferenceServicer:
         ]
         timeout_s = min(self._model.limits.timeout_s, tensors.read_timeout_s(parameters))
         deadline = record.started + timeout_s
-        async with until(deadline):
+        async with deadline_scope(deadline):
             inputs = await translate(_read_inputs, request, self._model)
         record.timings.parse_ms = 1000 * record.duration_s
         answer = await self._model.infer(inputs, outputs, deadline, record)

@@ -23,12 +23,12 @@ from deployments.common.errors import (
     UndecodableImage,
 )
 from deployments.common.labels import load_classes
-from deployments.common.rpc_types import Images
+from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Limits
-from deployments.ingress.context import Record
+from deployments.ingress.context import RequestContext
 from deployments.ingress.http.responses import rank
 from deployments.ingress.images.multipart import Upload
-from deployments.ingress.images.pipeline import ClassifierPort, Pipeline, Result, until
+from deployments.ingress.images.pipeline import ClassifierPort, Pipeline, Result, deadline_scope
 from deployments.ingress.v2.tensors import ANY, RequestedOutput, Tensor, TensorSpec, Values
 
 Arguments = ParamSpec("Arguments")
@@ -133,7 +133,7 @@ class InferenceModel:
         inputs: Sequence[Tensor],
         requested: Sequence[RequestedOutput],
         deadline: float,
-        record: Record,
+        record: RequestContext,
     ) -> list[Tensor]:
         """Answer the outputs asked for (all, where none is named) before `deadline`.
 
@@ -146,12 +146,14 @@ class InferenceModel:
         if len(inputs) != 1:
             raise MalformedRequest(f"send exactly one of the inputs {_list_names(INPUTS)}")
         record.images = inputs[0].shape[0]
-        async with until(deadline):
+        async with deadline_scope(deadline):
             results = await self._classify(inputs[0], deadline, record)
         probabilities = _stack(results)
         return [_answer(output, probabilities) for output in wanted]
 
-    async def _classify(self, tensor: Tensor, deadline: float, record: Record) -> list[Result]:
+    async def _classify(
+        self, tensor: Tensor, deadline: float, record: RequestContext
+    ) -> list[Result]:
         if not isinstance(tensor.values, list):
             _check_finite(tensor.values)
             return await self._pipeline.classify(tensor.values, deadline, record)
@@ -187,7 +189,7 @@ def _check_outputs(requested: Sequence[RequestedOutput]) -> None:
         raise MalformedRequest("an output is asked for twice")
 
 
-def _check_finite(values: Images) -> None:
+def _check_finite(values: ImageBatch) -> None:
     """An engine may make numbers out of what is none, so the output alone does not tell."""
     finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if not finite.all():

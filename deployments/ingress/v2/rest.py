@@ -15,10 +15,10 @@ from starlette.datastructures import Headers
 
 from deployments.common.errors import MalformedRequest, RequestTooLarge, UnsupportedBody
 from deployments.common.settings import Limits
-from deployments.ingress.context import Record
+from deployments.ingress.context import RequestContext
 from deployments.ingress.http.body_budget import Share
 from deployments.ingress.images.multipart import Chunks
-from deployments.ingress.images.pipeline import until
+from deployments.ingress.images.pipeline import deadline_scope
 from deployments.ingress.v2 import tensors
 from deployments.ingress.v2.model import (
     EXTENSIONS,
@@ -109,7 +109,7 @@ def _add_server(router: APIRouter, model: InferenceModel) -> None:
 
     @router.post("/repository/index")
     async def index(request: Request) -> Response:
-        async with until(time.monotonic() + model.limits.timeout_s):
+        async with deadline_scope(time.monotonic() + model.limits.timeout_s):
             body = await _read_body(request, model.limits)
         asked = _validate(IndexBody, body or b"{}")
         return JSONResponse(model.list_repository(asked.ready))
@@ -141,9 +141,9 @@ def _add_infer(router: APIRouter, model: InferenceModel) -> None:
             return await _answer(request, deadline_ms)
 
     async def _answer(request: Request, deadline_ms: int | None) -> Response:
-        record: Record = request.state.record
+        record: RequestContext = request.state.record
         timeout_s = min(model.limits.timeout_s, (deadline_ms or float("inf")) / 1000)
-        async with until(record.started + timeout_s):
+        async with deadline_scope(record.started + timeout_s):
             body = await _read_body(request, model.limits)
             asked = await translate(read_request, request.headers, body, model)
         record.timings.parse_ms = 1000 * record.duration_s

@@ -1,4 +1,4 @@
-"""Batches across callers, with a model that does as told."""
+"""Batches across clients, with a model that does as told."""
 
 import asyncio
 import time
@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.classifier.batcher import Batcher, Job, Outcome
-from deployments.common.errors import DeadlineExceeded, Internal, Overloaded, QueueFull
-from deployments.common.rpc_types import Images
+from deployments.common.errors import DeadlineExceeded, InternalError, Overloaded, QueueFull
+from deployments.common.rpc_types import ImageBatch
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ class StubModel:
         self._batch_s = batch_s
         self._poison = poison
 
-    async def predict(self, images: Images) -> NDArray[np.float32]:
+    async def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         values = [int(image.flat[0]) for image in images]
         self.batches.append(values)
         await asyncio.sleep(self._batch_s)
@@ -59,7 +59,7 @@ async def test_batches_keep_filling_while_the_model_is_busy() -> None:
     model = StubModel(batch_s=0.05)
     batcher = Batcher(model.predict, max_batch_size=8)
     jobs = [make_job(value) for value in range(9)]
-    for job in jobs:  # one caller after another, all within the first batch's time
+    for job in jobs:  # one client after another, all within the first batch's time
         batcher.put([job])
         await asyncio.sleep(0.001)
     await asyncio.gather(*(job.outcome for job in jobs))
@@ -121,7 +121,7 @@ async def test_a_poisoned_image_fails_alone() -> None:
     jobs = [make_job(value) for value in range(8)]
     batcher.put(jobs)
     outcomes = await asyncio.gather(*(job.outcome for job in jobs), return_exceptions=True)
-    assert isinstance(outcomes[3], Internal)
+    assert isinstance(outcomes[3], InternalError)
     others = [outcome for index, outcome in enumerate(outcomes) if index != 3]
     assert all(isinstance(outcome, Outcome) for outcome in others)
 
@@ -129,7 +129,7 @@ async def test_a_poisoned_image_fails_alone() -> None:
 async def test_pixels_and_normalised_images_never_share_a_batch() -> None:
     seen: list[str] = []
 
-    async def predict(images: Images) -> NDArray[np.float32]:
+    async def predict(images: ImageBatch) -> NDArray[np.float32]:
         seen.append(f"{len(images)} {images.dtype}")
         return images.reshape(len(images), -1)[:, :1].astype(np.float32)
 
@@ -177,7 +177,7 @@ async def test_all_of_a_request_is_admitted_or_none() -> None:
 
 async def test_a_full_queue_refuses_even_those_who_have_time() -> None:
     batcher, jobs = await make_busy(20)
-    batcher.max_queue_s = 0.5
+    batcher.max_queue_wait_s = 0.5
     with pytest.raises(QueueFull):
         batcher.admit(1, timeout_s=60)
     for job in jobs:
@@ -188,14 +188,14 @@ async def test_a_full_queue_refuses_even_those_who_have_time() -> None:
 
 async def test_an_empty_queue_takes_the_largest_request() -> None:
     batcher, _ = await make_busy(0)
-    batcher.max_queue_s = 0.01
+    batcher.max_queue_wait_s = 0.01
     batcher.admit(32, timeout_s=30)
 
 
 async def test_one_batch_that_was_held_up_is_no_slow_model() -> None:
     times_s = iter([0.005] * 10 + [0.5])
 
-    async def predict(images: Images) -> NDArray[np.float32]:
+    async def predict(images: ImageBatch) -> NDArray[np.float32]:
         await asyncio.sleep(next(times_s))
         return np.zeros((len(images), 1), np.float32)
 

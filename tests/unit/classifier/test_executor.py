@@ -13,7 +13,7 @@ from deployments.classifier import executor as module
 from deployments.classifier.batcher import Batcher, Job
 from deployments.classifier.executor import ModelThreads
 from deployments.common.errors import DeviceLost
-from deployments.common.rpc_types import Images
+from deployments.common.rpc_types import ImageBatch
 from deployments.model.torch_engine import TorchModel
 from deployments.model.weights import Weights
 
@@ -33,7 +33,7 @@ class StubModel:
         self.calls = 0
         self._act = act
 
-    def predict(self, images: Images) -> NDArray[np.float32]:
+    def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         self.calls += 1
         self._act()
         return np.zeros((len(images), 1), np.float32)

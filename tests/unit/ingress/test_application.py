@@ -1,18 +1,13 @@
 """The routes with a classifier that does as told: what a running service cannot show."""
 
-import asyncio
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from deployments.common.errors import Overloaded, Unavailable
-from deployments.common.rpc_types import Classification, Images
 from deployments.common.settings import Limits
 from deployments.ingress.application import create_api
 from testing.fake_classifier import FakeClassifier

@@ -12,17 +12,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from deployments.common.errors import StartError, Unauthorized
+from deployments.common.errors import StartupError, Unauthorized
 from deployments.common.settings import Limits
 from deployments.ingress import auth
 from deployments.ingress.application import create_api
-from deployments.ingress.auth import AccessKeys, make_key
-from testing.service import ROOT
+from deployments.ingress.auth import ApiKeys, generate_api_key
 from testing.fake_classifier import FakeClassifier
+from testing.service import ROOT
 from tests.unit.ingress.test_application import JPEG, error_of
 
-ALICE, ALICES_LINE = make_key("alice")
-BOB, BOBS_LINE = make_key("bob")
+ALICE, ALICES_LINE = generate_api_key("alice")
+BOB, BOBS_LINE = generate_api_key("bob")
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def keys(file: Path, monkeypatch: pytest.MonkeyPatch) -> AccessKeys:
+def keys(file: Path, monkeypatch: pytest.MonkeyPatch) -> ApiKeys:
     """The keys of `file`, which is asked each time whether it has changed."""
     monkeypatch.setattr(auth, "CHECK_PERIOD_S", 0.0)
-    return AccessKeys(file)
+    return ApiKeys(file)
 
 
-def test_a_key_tells_whose_it_is(keys: AccessKeys) -> None:
+def test_a_key_tells_whose_it_is(keys: ApiKeys) -> None:
     assert (keys.identify(ALICE), keys.identify(BOB)) == ("alice", "bob")
 
 
@@ -47,7 +47,7 @@ def test_a_key_tells_whose_it_is(keys: AccessKeys) -> None:
 @pytest.mark.parametrize(
     "key", ["", "x", ALICE[:-1], ALICE + " ", ALICES_LINE.split(": ")[1], "é"], ids=range(6)
 )
-def test_another_key_is_refused(keys: AccessKeys, key: str) -> None:
+def test_another_key_is_refused(keys: ApiKeys, key: str) -> None:
     with pytest.raises(Unauthorized):
         keys.identify(key)
 
@@ -67,27 +67,25 @@ def test_another_key_is_refused(keys: AccessKeys, key: str) -> None:
 )
 def test_a_bad_line_is_named_at_the_start(file: Path, text: str, number: int) -> None:
     file.write_text(text)
-    with pytest.raises(StartError, match=f"line {number} of"):
-        AccessKeys(file)
+    with pytest.raises(StartupError, match=f"line {number} of"):
+        ApiKeys(file)
 
 
 def test_a_file_that_is_not_there_is_no_start(tmp_path: Path) -> None:
-    with pytest.raises(StartError, match="cannot be read"):
-        AccessKeys(tmp_path / "keys")
+    with pytest.raises(StartupError, match="cannot be read"):
+        ApiKeys(tmp_path / "keys")
 
 
-def test_a_changed_file_is_read_again(keys: AccessKeys, file: Path) -> None:
+def test_a_changed_file_is_read_again(keys: ApiKeys, file: Path) -> None:
     file.write_text(BOBS_LINE)
     assert keys.identify(BOB) == "bob"
     with pytest.raises(Unauthorized):
         keys.identify(ALICE)
 
 
-def test_a_replaced_file_of_the_same_size_and_time_is_read_again(
-    keys: AccessKeys, file: Path
-) -> None:
+def test_a_replaced_file_of_the_same_size_and_time_is_read_again(keys: ApiKeys, file: Path) -> None:
     before = file.stat()
-    other, line = make_key("carol")
+    other, line = generate_api_key("carol")
     replacement = file.with_name("new")
     replacement.write_text(line.ljust(before.st_size, "\n"))
     os.utime(replacement, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -97,7 +95,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_read_again(
 
 @pytest.mark.parametrize("text", ["nonsense", None])
 def test_a_file_that_goes_bad_leaves_the_last_good_keys(
-    keys: AccessKeys, file: Path, text: str | None, caplog: pytest.LogCaptureFixture
+    keys: ApiKeys, file: Path, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     if text is None:
         file.unlink()
@@ -126,12 +124,12 @@ def test_the_command_refuses_a_name_that_would_break_the_file() -> None:
 Counted = list[tuple[str, str]]
 
 
-def make_api(keys: AccessKeys | None, counted: Counted) -> FastAPI:
+def make_api(keys: ApiKeys | None, counted: Counted) -> FastAPI:
     return create_api(
         FakeClassifier(),
         Limits(),
         keys,
-        lambda record: counted.append((record.caller, record.status)),
+        lambda record: counted.append((record.client, record.status)),
     )
 
 
@@ -148,7 +146,7 @@ async def ask(
 
 @pytest.mark.anyio
 async def test_who_has_a_key_is_let_in_and_named(
-    keys: AccessKeys, caplog: pytest.LogCaptureFixture
+    keys: ApiKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     counted: Counted = []
@@ -163,7 +161,7 @@ async def test_who_has_a_key_is_let_in_and_named(
         assert (await ask(api, **headers)).status_code == 200, headers
     assert counted == [("alice", "200")] * len(ways)
     lines = [vars(record) for record in caplog.records if record.name == "ray.serve"]
-    assert [line["caller"] for line in lines] == ["alice"] * len(ways)
+    assert [line["client"] for line in lines] == ["alice"] * len(ways)
     assert ALICE not in json.dumps([vars(record) for record in caplog.records], default=str)
 
 
@@ -192,7 +190,7 @@ CLOSED_PATHS = [
 @pytest.mark.anyio
 @pytest.mark.parametrize("headers", [{}, {"Authorization": f"Bearer {BOB}x"}, {"X-API-Key": "x"}])
 async def test_who_has_no_key_is_refused_everywhere_alike(
-    keys: AccessKeys, headers: dict[str, str]
+    keys: ApiKeys, headers: dict[str, str]
 ) -> None:
     counted: Counted = []
     api = make_api(keys, counted)
@@ -206,14 +204,14 @@ async def test_who_has_no_key_is_refused_everywhere_alike(
 
 
 @pytest.mark.anyio
-async def test_neither_the_host_nor_a_prefix_opens_what_is_closed(keys: AccessKeys) -> None:
+async def test_neither_the_host_nor_a_prefix_opens_what_is_closed(keys: ApiKeys) -> None:
     api = make_api(keys, [])
     assert (await ask(api, Host="test/healthz?")).status_code == 401
     assert (await ask(api, "/static/predict", root_path="/static")).status_code == 401
 
 
 @pytest.mark.anyio
-async def test_what_is_for_everybody_stays_open(keys: AccessKeys) -> None:
+async def test_what_is_for_everybody_stays_open(keys: ApiKeys) -> None:
     api = make_api(keys, [])
     paths = ["/", "/static/page.js", "/docs", "/openapi.json", "/static-offline-docs/favicon.png"]
     paths += ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"]
@@ -223,7 +221,7 @@ async def test_what_is_for_everybody_stays_open(keys: AccessKeys) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_description_names_both_ways_to_send_a_key(keys: AccessKeys) -> None:
+async def test_the_description_names_both_ways_to_send_a_key(keys: ApiKeys) -> None:
     described = (await ask(make_api(keys, []), "/openapi.json", "GET")).json()
     schemes = described["components"]["securitySchemes"].values()
     assert {(each["type"], each.get("scheme"), each.get("name")) for each in schemes} == {

@@ -9,19 +9,19 @@ from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
 from deployments.ingress import metrics
 from deployments.ingress.application import create_api
-from deployments.ingress.context import Record
+from deployments.ingress.context import RequestContext
 from deployments.ingress.v2.grpc import InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
+from testing.fake_classifier import FakeClassifier
 from testing.pictures import encode, make_picture
 from tests.unit.ingress.v2.test_grpc import Context, call, make_request
-from testing.fake_classifier import FakeClassifier
 
 pytestmark = pytest.mark.anyio
 PICTURE = encode(make_picture(1))
 
 
-async def post(classifier: FakeClassifier, *files: bytes) -> Record:
-    records: list[Record] = []
+async def post(classifier: FakeClassifier, *files: bytes) -> RequestContext:
+    records: list[RequestContext] = []
     transport = httpx.ASGITransport(create_api(classifier, Limits(), observe=records.append))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         parts = [("file", (f"{index}.png", file)) for index, file in enumerate(files)]
@@ -57,7 +57,7 @@ async def test_a_refused_request_says_why_and_has_no_outcomes() -> None:
 
 
 async def test_calls_over_grpc_are_told_of_as_requests_are() -> None:
-    records: list[Record] = []
+    records: list[RequestContext] = []
     model = InferenceModel(FakeClassifier(delay_s=60), Limits())
     servicer = InferenceServicer(model, "local", observe=records.append)
     waiting = asyncio.create_task(call(servicer, make_request(), Context()))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.models import densenet121
 
-from deployments.common.errors import StartError
+from deployments.common.errors import StartupError
 from deployments.common.settings import Engine, Precision
 from deployments.ingress.images.preprocess import decode
 from deployments.model.base import load_model
@@ -112,25 +112,25 @@ def test_a_cache_that_cannot_be_written_costs_only_the_conversion(
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(b"not a checkpoint")
-    with pytest.raises(StartError, match="not a readable PyTorch checkpoint"):
+    with pytest.raises(StartupError, match="not a readable PyTorch checkpoint"):
         read_checkpoint(tmp_path / "bad.pth")
 
 
 def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path) -> None:
     torch.save({"print": print}, tmp_path / "code.pth")
-    with pytest.raises(StartError, match="not a readable PyTorch checkpoint"):
+    with pytest.raises(StartupError, match="not a readable PyTorch checkpoint"):
         read_checkpoint(tmp_path / "code.pth")
 
 
 def test_a_checkpoint_that_holds_no_dict_is_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
-    with pytest.raises(StartError, match="no state dict"):
+    with pytest.raises(StartupError, match="no state dict"):
         read_checkpoint(tmp_path / "tensor.pth")
 
 
 def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     torch.save(densenet121(num_classes=10).state_dict(), tmp_path / "ten.pth")
-    with pytest.raises(StartError, match=r"classifier\.weight of shape \[10, 1024\]"):
+    with pytest.raises(StartupError, match=r"classifier\.weight of shape \[10, 1024\]"):
         read_checkpoint(tmp_path / "ten.pth")
 
 
@@ -138,7 +138,7 @@ def test_a_missing_layer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     state = torch.load(checkpoint)
     del state["classifier.bias"]
     torch.save(state, tmp_path / "less.pth")
-    with pytest.raises(StartError, match=r"lacks classifier\.bias"):
+    with pytest.raises(StartupError, match=r"lacks classifier\.bias"):
         read_checkpoint(tmp_path / "less.pth")
 
 
@@ -146,5 +146,5 @@ def test_an_unknown_layer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     state = torch.load(checkpoint)
     state["extra.weight"] = torch.zeros(1)
     torch.save(state, tmp_path / "more.pth")
-    with pytest.raises(StartError, match=r"extra\.weight"):
+    with pytest.raises(StartupError, match=r"extra\.weight"):
         read_checkpoint(tmp_path / "more.pth")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.common.errors import StartError
+from deployments.common.errors import StartupError
 from deployments.model import weights
 
 GOOD = b"good weights " * 100_000
@@ -78,7 +78,7 @@ def test_the_official_weights_are_downloaded_once(
 def test_a_bad_download_is_never_kept(
     server: str, path: str, reason: str, torch_home: Path
 ) -> None:
-    with pytest.raises(StartError, match=reason):
+    with pytest.raises(StartupError, match=reason):
         weights.resolve("imagenet", server + path)
     assert files_under(torch_home) == []
 
@@ -90,7 +90,7 @@ def test_no_server_falls_back_to_untrained_weights_with_the_reason() -> None:
 
 
 def test_strict_weights_name_the_ways_out() -> None:
-    with pytest.raises(StartError, match=r"weights_url.*weights: auto"):
+    with pytest.raises(StartupError, match=r"weights_url.*weights: auto"):
         weights.resolve("imagenet", "http://127.0.0.1:9/weights")
 
 
@@ -125,5 +125,5 @@ def test_the_official_file_at_a_path_is_recognised(tmp_path: Path) -> None:
 
 
 def test_a_path_without_a_file_is_refused() -> None:
-    with pytest.raises(StartError, match=r"no file '/nowhere/w\.pth'"):
+    with pytest.raises(StartupError, match=r"no file '/nowhere/w\.pth'"):
         weights.resolve("/nowhere/w.pth", "http://127.0.0.1:9/")

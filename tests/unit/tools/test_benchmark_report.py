@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.floors import Floor, check_floors
 from benchmarks.records import LimitRecord, Plan, Record
-from testing.processes import Usage
 from benchmarks.report import as_json, write_report
 from testing.latency import Point
+from testing.processes import Usage
 
 PLAN = Plan(rounds=1, margin_s=1, closed_s=1, open_s=1, concurrency=16, p99_bound_ms=500)
 LIMIT = LimitRecord(

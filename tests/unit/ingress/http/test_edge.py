@@ -11,7 +11,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from deployments.common.errors import Internal, QueueFull
+from deployments.common.errors import InternalError, QueueFull
 from deployments.ingress.http.body_limit import BODY_WANTED
 from deployments.ingress.http.edge import ProxyEnvelope
 from deployments.ingress.http.middleware import render_error
@@ -187,7 +187,7 @@ async def test_after_a_full_queue_one_is_let_in_then_two_then_four() -> None:
     full = True
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        error = LongFull("too many", 7) if full else Internal("let in")
+        error = LongFull("too many", 7) if full else InternalError("let in")
         answer = render_error(error, scope["path"], {"X-Model-Version": "1"})
         await answer(scope, receive, send)
 

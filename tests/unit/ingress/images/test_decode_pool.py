@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deployments.common.errors import Overloaded
-from deployments.ingress.images.decode_pool import Decoders
+from deployments.ingress.images.decode_pool import DecodePool
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ class Decoder:
         return np.zeros(max_pixels, np.uint8)
 
 
-async def give_up(decoders: Decoders) -> None:
+async def give_up(decoders: DecodePool) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(decoders.decode(b"slow", 1), 0.05)
 
@@ -41,7 +41,7 @@ def decoder() -> Any:
 
 
 async def test_images_are_decoded_beside_one_that_was_given_up(decoder: Decoder) -> None:
-    decoders = Decoders(decoder, THREADS)
+    decoders = DecodePool(decoder, THREADS)
     await give_up(decoders)
     decoders.check()
     both = await asyncio.gather(*(decoders.decode(b"fast", 3) for _ in range(2 * THREADS)))
@@ -51,7 +51,7 @@ async def test_images_are_decoded_beside_one_that_was_given_up(decoder: Decoder)
 async def test_too_many_that_were_given_up_refuse_requests_until_one_ends(
     decoder: Decoder,
 ) -> None:
-    decoders = Decoders(decoder, THREADS)
+    decoders = DecodePool(decoder, THREADS)
     for _ in range(THREADS):
         await give_up(decoders)
     with pytest.raises(Overloaded):
@@ -60,7 +60,7 @@ async def test_too_many_that_were_given_up_refuse_requests_until_one_ends(
     await eventually(decoders)
 
 
-async def eventually(decoders: Decoders) -> None:
+async def eventually(decoders: DecodePool) -> None:
     """Returns when requests are taken again. Raises Overloaded when they never are."""
     for _ in range(100):
         try:

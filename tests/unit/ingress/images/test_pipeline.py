@@ -11,7 +11,7 @@ import pytest
 
 from deployments.common.errors import ImageError
 from deployments.common.settings import Limits
-from deployments.ingress.context import Record
+from deployments.ingress.context import RequestContext
 from deployments.ingress.images.multipart import Upload
 from deployments.ingress.images.pipeline import ClassifierPort, Pipeline
 
@@ -28,7 +28,9 @@ def test_an_image_that_is_refused_is_not_kept_by_its_error() -> None:
     pipeline = Pipeline(cast("ClassifierPort", None), Limits())
     data = b"\x89PNG\r\n\x1a\n" + bytes(1000)
     references = sys.getrefcount(data)
-    results = asyncio.run(pipeline.run([Upload("a", data)], time.monotonic() + 30, Record()))
+    results = asyncio.run(
+        pipeline.run([Upload("a", data)], time.monotonic() + 30, RequestContext())
+    )
     assert isinstance(results["a"], ImageError)
     give_up = time.monotonic() + 5
     while sys.getrefcount(data) > references and time.monotonic() < give_up:

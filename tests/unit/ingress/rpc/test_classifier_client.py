@@ -16,7 +16,7 @@ from deployments.common.errors import (
     ServiceError,
     Unavailable,
 )
-from deployments.common.rpc_types import Classification, Images
+from deployments.common.rpc_types import BatchResult, ImageBatch
 from deployments.ingress.rpc.classifier_client import MAX_RETRIES, RemoteClassifier
 from deployments.ingress.rpc.retry_budget import FLOOR
 
@@ -51,16 +51,16 @@ class Handle:
         self.classify = _Method(self._classify)
         self.version = _Method(self._version)
 
-    def _classify(self, images: Images, _: float) -> Response:
+    def _classify(self, images: ImageBatch, _: float) -> Response:
         self.responses.append(Response(self._answer(images)))
         return self.responses[-1]
 
-    async def _answer(self, images: Images) -> Classification:
+    async def _answer(self, images: ImageBatch) -> BatchResult:
         if (error := next(self._errors, None)) is not None:
             raise error
         await asyncio.sleep(self._delay_s)
         rows = np.eye(1000, dtype=np.float32)[: len(images)]
-        return Classification(rows, frozenset(), "test", 1.0, 1.0, len(images))
+        return BatchResult(rows, frozenset(), "test", 1.0, 1.0, len(images))
 
     def _version(self) -> Response:
         async def answer() -> str:

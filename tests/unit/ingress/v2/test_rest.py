@@ -1,18 +1,14 @@
 """The routes under /v2 with a classifier that does as told."""
 
-import asyncio
 import json
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from deployments.common.errors import Overloaded, Unavailable
-from deployments.common.rpc_types import Classification, Images
+from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
 from deployments.ingress.application import create_api
 from testing.fake_classifier import FakeClassifier
