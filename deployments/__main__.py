@@ -2,6 +2,6 @@
 
 import sys
 
-from deployments.launcher.lifecycle import main
+from deployments.launcher.cli import main
 
 sys.exit(main())
