@@ -38,7 +38,7 @@ class FakeClassifier:
         if self._error:
             raise self._error
         rows = self._probability * np.eye(1000, dtype=np.float32)[: len(images)]
-        return BatchResult(rows, self._failed, "test", 1.0, 2.0, len(images))
+        return BatchResult(rows, self._failed, 1.0, 2.0, len(images))
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -46,8 +46,8 @@ class FakeClassifier:
             raise Unavailable("no classifier is ready")
         yield
 
-    async def meet(self) -> None:
+    async def wait_ready(self) -> None:
         """It is there."""
 
-    async def watch(self) -> None:
+    async def run_health_checks(self) -> None:
         """Nothing changes."""

@@ -5,7 +5,9 @@ from typing import cast
 from ray import serve
 from ray.serve import Application, Deployment
 
-from deployments.common.rpc_types import BatchResult, ImageBatch
+from collections.abc import Sequence
+
+from deployments.common.rpc_types import CallResult, ImageBatch
 from deployments.common.settings import Settings
 from deployments.ingress.deployment import Ingress
 
@@ -17,7 +19,9 @@ class FaultyClassifier:
     async def version(self) -> str:
         return "faulty"
 
-    async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
+    async def classify(
+        self, images: ImageBatch, sizes: Sequence[int], timeouts_s: Sequence[float]
+    ) -> CallResult:
         raise RuntimeError(f"secret of {len(images)} images")
 
 

@@ -1,4 +1,4 @@
-"""The model on threads of its own, and whether anything still comes of them. Knows no Ray."""
+"""The model on threads of its own, and a watchdog over them. Knows no Ray."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from deployments.common.errors import DeviceLost
 from deployments.common.rpc_types import ImageBatch
 from deployments.model.base import Model
 
-STUCK_AFTER_S = 15.0
+HANG_TIMEOUT_S = 15.0
 """A forward pass that takes longer than this is held to be stuck for ever.
 
 Half of a request's time: the other half is for Ray to replace the replica and for another
@@ -23,21 +23,23 @@ one to answer.
 logger = logging.getLogger("ray.serve")
 
 
-class ModelThreads:
+class ModelExecutor:
     """A thread for each of the model's streams: called inline, it would stop the event loop."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, hang_timeout_s: float = HANG_TIMEOUT_S) -> None:
         self._model = model
+        self._hang_timeout_s = hang_timeout_s
         self._threads = ThreadPoolExecutor(model.streams, thread_name_prefix="model")
         self._batch_starts: set[float] = set()
         self._lost: DeviceLost | None = None
 
     async def predict(self, images: ImageBatch) -> NDArray[np.float32]:
-        """The model's answer; none for ever, where the device is lost.
+        """Run one forward pass on a worker thread.
 
-        Then no split of the batch would help, and an answer would draw all requests to the
-        one replica that refuses quickest. Ray ends it within seconds, and the ingress asks
-        another.
+        If the device is lost, this coroutine never returns: the health check fails, Ray replaces
+        the replica, and the Ingress retries elsewhere. Raising instead would make the batcher
+        bisect a batch on a dead device, and a replica that fails fast would attract most of the
+        load.
         """
         started = time.monotonic()
         self._batch_starts.add(started)
@@ -56,5 +58,5 @@ class ModelThreads:
         """Raises DeviceLost, or RuntimeError when the model is stuck."""
         if self._lost is not None:
             raise self._lost
-        if time.monotonic() - min(self._batch_starts, default=math.inf) > STUCK_AFTER_S:
-            raise RuntimeError(f"the model has not answered for {STUCK_AFTER_S:g} s")
+        if time.monotonic() - min(self._batch_starts, default=math.inf) > self._hang_timeout_s:
+            raise RuntimeError(f"the model has not answered for {self._hang_timeout_s:g} s")

@@ -9,7 +9,7 @@ _batch_size = Histogram(
     boundaries=[1, 2, 4, 8, 16, 32, 64, 128],
 )
 
-_waiting_images = Gauge(
+_queue_depth = Gauge(
     "densenet_queue_depth_images",
     description="Images before the model of a Classifier, those of the running batch included.",
 )
@@ -21,16 +21,16 @@ _model_info = Gauge(
 )
 
 
-def show_model(weights: str, engine: str, device: str, precision: str) -> None:
+def set_model_info(weights: str, engine: str, device: str, precision: str) -> None:
     """Say what this Classifier serves."""
     tags = {"weights": weights, "engine": engine, "device": device, "precision": precision}
     _model_info.set(1, tags=tags)
 
 
-def show_waiting(images: int) -> None:
+def set_queue_depth(images: int) -> None:
     """Those before the model included."""
-    _waiting_images.set(images)
+    _queue_depth.set(images)
 
 
-def count_batch(images: int) -> None:
+def record_batch(images: int) -> None:
     _batch_size.observe(images)

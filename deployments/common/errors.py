@@ -1,8 +1,8 @@
 """What can go wrong, each with its HTTP status and its code.
 
-Errors are raised where they are known and rendered in one place (`ingress`). Their
-message is written for the client: no traceback, no address, no path of the server.
-They travel between replicas, so each is built from its message alone.
+Errors are raised where they are known and rendered in one place (`ingress.http.responses`).
+Their message is written for the client: no traceback, no address, no path of the server. They
+travel between replicas, so each is built from its message alone.
 """
 
 from typing import ClassVar
@@ -45,6 +45,12 @@ class NotFound(ServiceError):
 
 class MethodNotAllowed(ServiceError):
     status, code = 405, "method_not_allowed"
+
+
+class ClientClosedRequest(ServiceError):
+    """The client left before its response; the status, nginx's, is for the log and metrics."""
+
+    status, code = 499, "client_closed_request"
 
 
 class RequestTooLarge(ServiceError):
@@ -97,11 +103,11 @@ class Overloaded(ServiceUnavailable):
 class QueueFull(Overloaded):
     """Whoever comes now is refused, however much time the request has.
 
-    refuse_for_s: how long this may be taken for granted, to refuse others before their
-        requests cost anything: a fraction of what it takes to empty a queue.
+    open_for_s: how long the Ingress rejects other requests by itself, before they cost anything:
+        a fraction of what it takes to empty a queue.
     """
 
-    refuse_for_s: ClassVar[float] = 0.1
+    open_for_s: ClassVar[float] = 0.1
 
 
 class Unavailable(ServiceUnavailable):
@@ -114,6 +120,10 @@ class DeadlineExceeded(ServiceError):
 
 class InternalError(ServiceError):
     status, code = 500, "internal"
+
+
+class ReplicaLost(Exception):
+    """The Classifier replica that had a call died: another one may do it."""
 
 
 class DeviceLost(Exception):

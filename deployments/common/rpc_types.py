@@ -1,9 +1,12 @@
 """What Ingress and Classifier say to each other; importable without torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deployments.common.errors import ServiceError
 
 ImageBatch = NDArray[np.uint8 | np.float32]
 """uint8 RGB of shape (n, 224, 224, 3), or float32 normalised already, (n, 3, 224, 224)."""
@@ -14,8 +17,21 @@ IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 @dataclass(frozen=True)
+class ClassifyCall:
+    """The images of one or more requests.
+
+    images: of all requests, one after the other.
+    sizes: how many images each request has. timeouts_s: how long each may still take.
+    """
+
+    images: ImageBatch
+    sizes: Sequence[int]
+    timeouts_s: Sequence[float]
+
+
+@dataclass(frozen=True)
 class BatchResult:
-    """The Classifier's answer for n images.
+    """The Classifier's result for the n images of one request.
 
     probabilities: float32 (n, 1000), each row a softmax; zeros where the model failed.
     failed: the indexes of the images the model failed on.
@@ -26,7 +42,19 @@ class BatchResult:
 
     probabilities: NDArray[np.float32]
     failed: frozenset[int]
-    model_version: str
     queue_ms: float
     infer_ms: float
     batch_size: int
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """The Classifier's results for a call, one for each request, in their order.
+
+    preferred_images: how many images the Classifier would have liked in a call: enough for
+        all streams of its model.
+    """
+
+    results: Sequence[BatchResult | ServiceError]
+    model_version: str
+    preferred_images: int

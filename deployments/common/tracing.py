@@ -4,10 +4,10 @@ Ray sets the provider of tracers and the context of each request.
 """
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 _tracer = trace.get_tracer("densenet-serve")
@@ -21,13 +21,22 @@ def export_otlp() -> list[SpanProcessor]:
     return [BatchSpanProcessor(OTLPSpanExporter())]
 
 
-def span(name: str, **attributes: int) -> AbstractContextManager[trace.Span]:
+def is_enabled() -> bool:
+    """Whether Ray has set a provider of tracers; without one a span costs and tells nothing."""
+    return isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
+def span(name: str, **attributes: int) -> AbstractContextManager[object]:
     """What is inside, as a part of the request's trace."""
+    if not is_enabled():
+        return nullcontext()
     return _tracer.start_as_current_span(name, attributes=attributes)
 
 
 def add_span(name: str, start: float, end: float, **attributes: int) -> None:
     """What is over already, from when to when on the clock of `time.monotonic`."""
+    if not is_enabled():
+        return
     since_epoch_ns = time.time_ns() - time.monotonic_ns()
     start_ns, end_ns = (round(1e9 * at) + since_epoch_ns for at in (start, end))
     _tracer.start_span(name, attributes=attributes, start_time=start_ns).end(end_ns)

@@ -1,4 +1,4 @@
-"""Access keys: who may ask. `python -m deployments.ingress.auth NAME` makes one.
+"""API keys: who may ask. `python -m deployments.ingress.auth NAME` makes one.
 
 A file names the clients, a line each: `name: sha256 of the key`. The keys themselves are
 nowhere on the server. Knows nothing of HTTP, of gRPC or of Ray.
@@ -35,15 +35,15 @@ class ApiKeys:
     def __init__(self, path: Path) -> None:
         """Raises StartupError where the file cannot be read or a line of it is bad."""
         self._path = path
-        self._version = self._look()
+        self._version = self._stat()
         self._names = read_keys(path)
         self._looked = time.monotonic()
 
-    def identify(self, key: str) -> str:
+    def authenticate(self, key: str) -> str:
         """The name of the client who has this key. Raises Unauthorized."""
         self._refresh()
         if not key:
-            raise Unauthorized("this service wants an access key")
+            raise Unauthorized("this service wants an API key")
         sent = hashlib.sha256(key.encode()).digest()
         client = None
         # All of them are compared, each in constant time: how long it takes tells nothing.
@@ -51,30 +51,41 @@ class ApiKeys:
             if hmac.compare_digest(digest, sent):
                 client = name
         if client is None:
-            raise Unauthorized("this access key is not known here")
+            raise Unauthorized("this API key is not known here")
         return client
 
     def _refresh(self) -> None:
         if time.monotonic() - self._looked < CHECK_PERIOD_S:
             return
         self._looked = time.monotonic()
-        version = self._look()
+        version = self._stat()
         if version == self._version:
             return
         self._version = version
         try:
             self._names = read_keys(self._path)
         except StartupError as error:
-            logger.error("the access keys stay as they were: %s", error)
+            logger.error("the API keys stay as they were: %s", error)
         else:
-            logger.warning("%d access keys read again from %s", len(self._names), self._path)
+            logger.warning("%d API keys read again from %s", len(self._names), self._path)
 
-    def _look(self) -> Version | None:
+    def _stat(self) -> Version | None:
         try:
             found = self._path.stat()
         except OSError:
             return None
         return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def authorize(keys: ApiKeys | None, headers: Mapping[str, str], public: bool) -> str:
+    """Name the client, for HTTP and gRPC alike; empty if nobody is asked.
+
+    headers: as `extract_api_key` takes them. public: what is asked for needs no key. Raises
+    Unauthorized.
+    """
+    if keys is None or public:
+        return ""
+    return keys.authenticate(extract_api_key(headers))
 
 
 def extract_api_key(headers: Mapping[str, str]) -> str:
@@ -120,7 +131,7 @@ def main() -> int:
     """Print a new key for people, and its line for the file. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.ingress.auth",
-        description="Make an access key: the key goes to the terminal (standard error), once; "
+        description="Make an API key: the key goes to the terminal (standard error), once; "
         "the line that lets it in to standard output, to be added to 'api_keys_file'.",
     )
     parser.add_argument("name", help="whose key it is: letters, digits, '.', '_' and '-'")

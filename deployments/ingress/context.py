@@ -1,9 +1,10 @@
-"""What is known of one request: its access log and its metrics are made of it."""
+"""What is known of one request: filled in on its way, complete when it has its response."""
 
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 
 @dataclass
@@ -26,27 +27,34 @@ class Timings:
         }
 
     def headers(self) -> dict[str, str]:
-        """`Server-Timing`, where images were classified."""
+        """`Server-Timing`, if images were classified."""
         if not self.batch_size:
             return {}
         stages = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in self.stages().items())
         return {"Server-Timing": f'{stages};desc="batch of {self.batch_size}"'}
 
 
+CANCELLED = "cancelled"
+"""The status of a request whose client left before a response began."""
+
+
 @dataclass
 class RequestContext:
-    """Filled in on the request's way, and complete when it has been answered.
+    """One request over HTTP or gRPC.
 
-    client: whose key came; empty without access keys, and where none was let in.
-    status: HTTP's, or gRPC's name for it; `cancelled` where the client went before an answer.
-    refusal: the code of the error that refused the request as a whole, empty where none did.
+    client: the name of the key that came; empty without API keys.
+    status: HTTP's, or gRPC's name for it.
+    error_code: the code of the error that ended the request as a whole, else empty.
     images: how many were sent; outcomes: how many of them were `classified`, or failed by
         themselves with which error code.
+    started: on the clock of `time.monotonic`, seconds.
     """
 
     client: str = ""
-    status: str = "cancelled"
-    refusal: str = ""
+    client_address: str = ""
+    user_agent: str = ""
+    status: str = CANCELLED
+    error_code: str = ""
     received_bytes: int = 0
     images: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -58,21 +66,33 @@ class RequestContext:
         """Until now."""
         return time.monotonic() - self.started
 
-    def describe(self) -> dict[str, object]:
+    @property
+    def is_server_error(self) -> bool:
+        """Whether HTTP's status is one of 500 to 599, or gRPC's name stands for one."""
+        if self.status.isdigit():
+            return int(self.status) >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return self.status in ("INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+
+    def log_fields(self) -> dict[str, object]:
         """The fields of its line in the access log."""
-        classified = self.outcomes["classified"]
+        timings = self.timings
         return {
             "client": self.client,
+            "client_address": self.client_address,
+            "user_agent": self.user_agent,
             "status": self.status,
-            "error": self.refusal,
+            "error": self.error_code,
             "bytes": self.received_bytes,
             "images": self.images,
-            "classified": classified,
+            "classified": self.outcomes["classified"],
             "duration_ms": round(1000 * self.duration_s, 1),
-            **{f"{stage}_ms": round(ms, 1) for stage, ms in self.timings.stages().items()},
-            "batch_size": self.timings.batch_size,
+            "parse_ms": round(timings.parse_ms, 1),
+            "decode_ms": round(timings.decode_ms, 1),
+            "queue_ms": round(timings.queue_ms, 1),
+            "infer_ms": round(timings.infer_ms, 1),
+            "batch_size": timings.batch_size,
         }
 
 
 OnRequestEnd = Callable[[RequestContext], None]
-"""Told of every request that is no probe, when it has been answered."""
+"""Called with every request that is no probe, after its response."""

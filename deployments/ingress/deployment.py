@@ -1,4 +1,4 @@
-"""The Ingress deployment: the HTTP and gRPC faces in a replica of their own, without torch."""
+"""The Ingress deployment: HTTP and gRPC in a replica of their own, without torch."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,10 @@ from starlette.types import ASGIApp
 
 from deployments.common.settings import Settings
 from deployments.ingress import metrics
-from deployments.ingress.application import create_api
+from deployments.ingress.application import create_application
 from deployments.ingress.auth import ApiKeys
-from deployments.ingress.rpc.classifier_client import RemoteClassifier
+from deployments.ingress.images.pipeline import Pipeline
+from deployments.ingress.rpc.classifier_client import RayClassifierClient
 from deployments.ingress.v2.grpc import InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
 
@@ -19,23 +20,23 @@ from deployments.ingress.v2.model import InferenceModel
 @serve.deployment
 @serve.ingress()
 class Ingress(InferenceServicer):
-    """Parses uploads, decodes images, answers; holds no model."""
+    """Parses uploads, decodes images, responds; holds no model."""
 
     def __init__(self, classifier: DeploymentHandle[Any], settings: Settings) -> None:
-        self._classifier = RemoteClassifier(classifier)
-        self._limits = settings.limits
+        self._classifier = RayClassifierClient(classifier)
+        self._pipeline = Pipeline(self._classifier, settings.limits)
         path = settings.api_keys_file
         self._keys = ApiKeys(Path(path)) if path else None
-        model = InferenceModel(self._classifier, self._limits)
-        metrics.begin()
-        super().__init__(model, settings.grpc_clients, self._keys, metrics.observe)
+        metrics.create_series()
+        model = InferenceModel(self._pipeline)
+        super().__init__(model, self._keys, metrics.record_request)
 
     async def drain(self) -> int:
         """Take no more requests. Returns how many still want the Classifier.
 
-        The launcher asks before it stops: Serve would take the Classifiers from under them.
+        The launcher calls before it stops: Serve would take the Classifiers from under them.
         """
-        return self._classifier.close()
+        return self._classifier.start_draining()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_api(self._classifier, self._limits, self._keys, metrics.observe)
+        return create_application(self._pipeline, self._keys, metrics.record_request)

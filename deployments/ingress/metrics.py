@@ -11,7 +11,7 @@ SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 _requests = Counter(
     "densenet_requests_total",
-    description="Requests by client (empty without access keys) and by HTTP's status or gRPC's.",
+    description="Requests by client (empty without API keys) and by HTTP's status or gRPC's.",
     tag_keys=("client", "status"),
 )
 
@@ -37,10 +37,10 @@ _images = Counter(
     tag_keys=("outcome",),
 )
 
-_refusals = Counter(
+_rejections = Counter(
     "densenet_rejections_total",
-    description="Requests refused as a whole, by the error's code and by the tier that did: the "
-    "`ingress`, or the `proxy` before it.",
+    description="Requests that ended in an error as a whole, by its code and by who said so: the "
+    "`ingress`, or `ray` before it.",
     tag_keys=("tier", "reason"),
 )
 
@@ -52,7 +52,7 @@ _retries = Counter(
 )
 
 
-def begin() -> None:
+def create_series() -> None:
     """Have what alerts watch there from the start: a counter's first value is no increase.
 
     Ray refuses to count nothing, and the smallest number there is is lost in the first sum.
@@ -63,21 +63,21 @@ def begin() -> None:
     for outcome in ("classified", InternalError.code):
         _images.inc(nothing, tags={"outcome": outcome})
     for reason in (Overloaded.code, Unavailable.code, DeadlineExceeded.code):
-        _refusals.inc(nothing, tags={"tier": "ingress", "reason": reason})
+        _rejections.inc(nothing, tags={"tier": "ingress", "reason": reason})
 
 
-def observe(record: RequestContext) -> None:
+def record_request(context: RequestContext) -> None:
     """Count a request that the ingress has answered."""
-    _requests.inc(tags={"client": record.client, "status": record.status})
-    _request_duration.observe(record.duration_s, tags={"status": record.status})
-    for outcome, count in record.outcomes.items():
+    _requests.inc(tags={"client": context.client, "status": context.status})
+    _request_duration.observe(context.duration_s, tags={"status": context.status})
+    for outcome, count in context.outcomes.items():
         _images.inc(count, tags={"outcome": outcome})
-    if refused := record.images - record.outcomes.total():
+    if refused := context.images - context.outcomes.total():
         _images.inc(refused, tags={"outcome": "rejected"})
-    if record.refusal:
-        count_refusal("ingress", record.refusal)
-    if record.timings.batch_size:
-        for stage, ms in record.timings.stages().items():
+    if context.error_code:
+        count_rejection("ingress", context.error_code)
+    if context.timings.batch_size:
+        for stage, ms in context.timings.stages().items():
             _stage_duration.observe(ms / 1000, tags={"stage": stage})
 
 
@@ -86,6 +86,6 @@ def count_retry(outcome: str) -> None:
     _retries.inc(tags={"outcome": outcome})
 
 
-def count_refusal(tier: str, reason: str) -> None:
+def count_rejection(tier: str, reason: str) -> None:
     """`reason` is an error's code."""
-    _refusals.inc(tags={"tier": tier, "reason": reason})
+    _rejections.inc(tags={"tier": tier, "reason": reason})

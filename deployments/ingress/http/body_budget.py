@@ -1,8 +1,8 @@
-"""How many bytes the requests of one process hold together, and who yields when too many."""
+"""How many bytes of bodies the requests of one Ingress hold together."""
 
 import asyncio
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deployments.common.errors import Overloaded
@@ -10,47 +10,45 @@ from deployments.common.errors import Overloaded
 TRIM_PERIOD_S = 2.0
 """How often at most what was freed is given back to the system."""
 
-Yield = Callable[[Overloaded], None]
-"""Told that a request is given up for the sake of others."""
 
+class BodyBudget:
+    """The bytes held, of one event loop; the largest request is evicted when they are too many.
 
-class Budget:
-    """The bytes held; of one event loop."""
+    So a few huge requests do not shut out all the others.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._held_bytes = 0
         self._trimming: asyncio.TimerHandle | None = None
-        self._shares: set[Share] = set()
+        self._reservations: set[Reservation] = set()
 
     @contextmanager
-    def share(self, give_up: Yield | None = None) -> Iterator["Share"]:
-        """What one request holds, given back when it ends, or when it is given up."""
-        share = Share(self, give_up)
-        self._shares.add(share)
+    def reservation(self) -> Iterator["Reservation"]:
+        """What one request holds; given back when it ends."""
+        reservation = Reservation(self)
+        self._reservations.add(reservation)
         try:
-            yield share
+            yield reservation
         finally:
-            self._shares.discard(share)
-            self._held_bytes -= share.taken_bytes
-            if share.taken_bytes and self._trimming is None:
-                loop = asyncio.get_running_loop()
-                self._trimming = loop.call_later(TRIM_PERIOD_S, self._trim)
+            self._reservations.discard(reservation)
+            self._held_bytes -= reservation.held_bytes
+            if reservation.held_bytes:
+                self._trim_later()
 
-    def take(self, share: "Share", num_bytes: int, max_bytes: int) -> None:
-        while self._held_bytes + num_bytes > max_bytes:
-            self._make_room(share)
+    def reserve(self, reservation: "Reservation", num_bytes: int) -> None:
+        """Raises Overloaded if the request that asks is itself the largest."""
+        while self._held_bytes + num_bytes > self._max_bytes:
+            largest = max(self._reservations, key=lambda each: each.held_bytes)
+            if largest is reservation or not largest.held_bytes:
+                raise Overloaded("the requests in flight are too large together")
+            self._held_bytes -= largest.evict()
         self._held_bytes += num_bytes
-        share.taken_bytes += num_bytes
+        reservation.held_bytes += num_bytes
 
-    def _make_room(self, asking: "Share") -> None:
-        """The largest request yields: so a few huge ones do not shut out all the others."""
-        error = Overloaded("the requests under way are too large together")
-        largest = max(self._shares, key=lambda share: share.taken_bytes)
-        if largest is asking or largest.give_up is None or not largest.taken_bytes:
-            raise error
-        largest.give_up(error)
-        self._held_bytes -= largest.taken_bytes
-        largest.taken_bytes = 0
+    def _trim_later(self) -> None:
+        if self._trimming is None:
+            self._trimming = asyncio.get_running_loop().call_later(TRIM_PERIOD_S, self._trim)
 
     def _trim(self) -> None:
         """glibc keeps what was freed between pieces still in use: after large requests hundreds
@@ -60,14 +58,30 @@ class Budget:
             malloc_trim(0)
 
 
-class Share:
-    """The bytes that one request holds."""
+class Reservation:
+    """The bytes that one request holds, and the task that reads its body."""
 
-    def __init__(self, budget: Budget, give_up: Yield | None) -> None:
-        self.taken_bytes = 0
-        self.give_up = give_up
+    def __init__(self, budget: BodyBudget) -> None:
+        self.held_bytes = 0
+        self.reader: asyncio.Task[object] | None = None
         self._budget = budget
+        self.is_evicted = False
 
-    def take(self, num_bytes: int, max_bytes: int) -> None:
-        """Hold so many more. Raises Overloaded where all requests then hold too many."""
-        self._budget.take(self, num_bytes, max_bytes)
+    def add(self, num_bytes: int) -> None:
+        """Hold so many more. Raises Overloaded if this request is evicted or the largest."""
+        self.raise_if_evicted()
+        if num_bytes:
+            self._budget.reserve(self, num_bytes)
+
+    def evict(self) -> int:
+        """Interrupt the reader. Returns how many bytes the request held."""
+        self.is_evicted = True
+        if self.reader is not None:
+            self.reader.cancel()
+        evicted_bytes, self.held_bytes = self.held_bytes, 0
+        return evicted_bytes
+
+    def raise_if_evicted(self) -> None:
+        """Raises Overloaded."""
+        if self.is_evicted:
+            raise Overloaded("the requests in flight are too large together")

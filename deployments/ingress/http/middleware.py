@@ -1,108 +1,123 @@
-"""What surrounds every answer: its headers, its line in the access log, its last resort."""
+"""What surrounds every request: its context, the access log, the key, the last resort."""
 
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.common.errors import InternalError, QueueFull, ServiceError, ServiceUnavailable
+from deployments.common.errors import Unauthorized
+from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
-from deployments.ingress.http.responses import describe_error, describe_v2_error
+from deployments.ingress.http.responses import error_response
+from deployments.ingress.http.route_table import rule_of
 
-REFUSE_FOR = "X-Refuse-For-S"
-"""Tells `deployments.ingress.http.edge` to refuse by itself for so long; it goes no further."""
-_PROBES = {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
-_V2_PATH = re.compile(r"/v2(/|$)")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MAX_USER_AGENT_CHARS = 200
 
 logger = logging.getLogger("ray.serve")
 
 
-def choose_request_id(headers: Headers) -> str:
-    """The client's X-Request-ID where it is a good one, else a new one."""
-    sent = headers.get("x-request-id", "")
+def choose_request_id(sent: str) -> str:
+    """The client's X-Request-ID if it is a good one, else a new one."""
     return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
-def refuse(
-    error: ServiceError, scope: Scope, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    """The answer to a request that is refused as a whole, noted in its record."""
-    scope["state"]["record"].refusal = error.code
-    return render_error(error, scope["path"], headers)
+class RequestContextMiddleware:
+    """Gives each request its context; logs and reports it when it ends.
 
-
-def render_error(
-    error: ServiceError, path: str, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    """An error as an answer, in the form that clients of that path expect."""
-    body = describe_v2_error(error) if _V2_PATH.match(path) else describe_error(error)
-    response = JSONResponse(body, error.status, headers)
-    if isinstance(error, ServiceUnavailable):
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    if isinstance(error, QueueFull):
-        response.headers[REFUSE_FOR] = str(error.refuse_for_s)
-    return response
-
-
-class Envelope:
-    """ASGI middleware of the application.
-
-    It does not send X-Request-ID: Ray's proxy adds that header to every answer, and
-    `deployments.ingress.http.edge` sees to it that the id is a good one.
+    It does not send X-Request-ID: Ray's own middleware adds that header to every response,
+    and `edge` has replaced a bad one.
     """
 
     def __init__(
-        self, app: ASGIApp, model_version: Callable[[], str], observe: OnRequestEnd | None = None
+        self, app: ASGIApp, model_version: Callable[[], str], on_request_end: OnRequestEnd | None
     ) -> None:
         self._app = app
         self._model_version = model_version
-        self._observe = observe
+        self._on_request_end = on_request_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # the service has none
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = scope.setdefault("state", {})["record"] = RequestContext()
-        answer = _Answer(send, record, self._model_version)
+        context = _open_context(scope)
+        response = _Response(send, context, self._model_version)
         try:
-            await self._app(scope, receive, answer.send)
-        except Exception:
+            await self._app(scope, receive, response.send)
+        except Exception as error:
             logger.exception("unexpected error")
-            if not answer.has_begun:
-                error = InternalError("something went wrong on our side")
-                await refuse(error, scope)(scope, receive, answer.send)
+            if not response.has_begun:
+                await error_response(error, scope)(scope, receive, response.send)
         finally:
-            _log(scope, record)
-            if self._observe is not None and scope["path"] not in _PROBES:
-                self._observe(record)
+            self._end(scope, context)
+
+    def _end(self, scope: Scope, context: RequestContext) -> None:
+        is_probe = rule_of(scope).probe
+        log_request(scope["method"], scope["path"], context, is_probe)
+        if self._on_request_end is not None and not is_probe:
+            self._on_request_end(context)
 
 
-class _Answer:
-    """One answer on its way out."""
+def _open_context(scope: Scope) -> RequestContext:
+    headers = Headers(scope=scope)
+    client = scope.get("client") or ("",)
+    context = RequestContext(
+        # HAProxy and other proxies add the address they saw at the end.
+        client_address=headers.get("x-forwarded-for", client[0]).rpartition(",")[2].strip(),
+        user_agent=headers.get("user-agent", "")[:_MAX_USER_AGENT_CHARS],
+    )
+    scope.setdefault("state", {})["context"] = context
+    return context
+
+
+class _Response:
+    """One response on its way out."""
 
     def __init__(
-        self, send: Send, record: RequestContext, model_version: Callable[[], str]
+        self, send: Send, context: RequestContext, model_version: Callable[[], str]
     ) -> None:
         self.has_begun = False
         self._send = send
-        self._record = record
+        self._context = context
         self._model_version = model_version
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_begun = True
-            self._record.status = str(message["status"])
+            self._context.status = str(message["status"])
             MutableHeaders(scope=message)["X-Model-Version"] = self._model_version()
         await self._send(message)
 
 
-def _log(scope: Scope, record: RequestContext) -> None:
-    """The access log. Ray's formatter adds the request id; images are not logged."""
-    level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
-    fields = {"method": scope["method"], "path": scope["path"], **record.describe()}
-    logger.log(level, "%s %s %s", scope["method"], scope["path"], record.status, extra=fields)
+def log_request(method: str, path: str, context: RequestContext, is_probe: bool) -> None:
+    """Write the access log: Ray's formatter adds the request id; images are not logged."""
+    level = logging.WARNING if context.is_server_error else logging.INFO
+    level = logging.DEBUG if is_probe else level
+    if logger.isEnabledFor(level):
+        fields = {"method": method, "path": path, **context.log_fields()}
+        logger.log(level, "%s %s %s", method, path, context.status, extra=fields)
+
+
+class AuthMiddleware:
+    """Answers 401 before a byte of the body is read; notes whose key came."""
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                public = rule_of(scope).public
+                client = authorize(self._keys, Headers(scope=scope), public)
+            except Unauthorized as error:
+                await error_response(error, scope)(scope, receive, send)
+                return
+            scope["state"]["context"].client = client
+        await self._app(scope, receive, send)

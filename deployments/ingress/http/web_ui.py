@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -37,12 +39,11 @@ class _Assets(StaticFiles):
         return response
 
 
-def mount_page(api: FastAPI) -> None:
-    """Serve the page at `/` and what it loads under `/static/`."""
+def web_ui_routes() -> list[BaseRoute]:
+    """The page at `/`, and what it loads under `/static/`."""
     assets = _Assets(directory=WEB)
 
     async def page(request: Request) -> Response:
         return await assets.get_response("index.html", request.scope)
 
-    api.add_route("/", page, include_in_schema=False)
-    api.mount("/static", assets)
+    return [Route("/", page), Mount("/static", assets)]

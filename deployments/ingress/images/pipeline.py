@@ -1,6 +1,6 @@
 """Uploads in, a result for each out: decode in threads, one call to the Classifier.
 
-Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierPort`.
+Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierClient`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Result = NDArray[np.float32] | ServiceError
 """Of one image: its probabilities, float32 (1000,), or what is wrong with it."""
 
 
-class ClassifierPort(Protocol):
+class ClassifierClient(Protocol):
     """The Classifier as the ingress sees it."""
 
     @property
@@ -44,10 +44,10 @@ class ClassifierPort(Protocol):
     async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         """Raises Unavailable, Overloaded or DeadlineExceeded."""
 
-    async def meet(self) -> None:
+    async def wait_ready(self) -> None:
         """Wait for a first answer, though not for long."""
 
-    async def watch(self) -> None:
+    async def run_health_checks(self) -> None:
         """Keep `is_ready` and `model_version` true until cancelled."""
 
 
@@ -64,26 +64,38 @@ async def deadline_scope(deadline: float) -> AsyncIterator[None]:
 class Pipeline:
     """The way of a request's images to the Classifier."""
 
-    def __init__(self, classifier: ClassifierPort, limits: Limits) -> None:
-        self._classifier = classifier
-        self._max_pixels = limits.max_image_pixels
+    def __init__(self, classifier: ClassifierClient, limits: Limits) -> None:
+        self.classifier = classifier
+        self.limits = limits
+
+    @property
+    def model_version(self) -> str:
+        return self.classifier.model_version
+
+    @property
+    def is_ready(self) -> bool:
+        return self.classifier.is_ready
+
+    def admit(self) -> AbstractContextManager[None]:
+        """Around a request. Raises Unavailable or Overloaded if it would be rejected later."""
+        return self.classifier.admit()
 
     async def run(
-        self, uploads: Sequence[Upload], deadline: float, record: RequestContext
+        self, uploads: Sequence[Upload], deadline: float, context: RequestContext
     ) -> dict[str, Result]:
         """Classify what can be decoded before `deadline` (of `time.monotonic`).
 
-        Returns a result for each upload, by name, in their order; fills in `record`.
+        Returns a result for each upload, by name, in their order; fills in `context`.
         Raises Overloaded at once while too many images that never end occupy the decoders.
         """
         started = time.monotonic()
         decoders_of(asyncio.get_running_loop()).check()
         with tracing.span("decode", images=len(uploads)):
             decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
-        record.timings.decode_ms = 1000 * (time.monotonic() - started)
-        record.outcomes.update(item.code for item in decoded if isinstance(item, ImageError))
+        context.timings.decode_ms = 1000 * (time.monotonic() - started)
+        context.outcomes.update(item.code for item in decoded if isinstance(item, ImageError))
         images = [item for item in decoded if not isinstance(item, ImageError)]
-        rows = iter(await self.classify(np.stack(images), deadline, record) if images else [])
+        rows = iter(await self.classify(np.stack(images), deadline, context) if images else [])
         results = [item if isinstance(item, ImageError) else next(rows) for item in decoded]
         return dict(zip((upload.name for upload in uploads), results, strict=True))
 
@@ -92,20 +104,20 @@ class Pipeline:
             return upload.data
         decoders = decoders_of(asyncio.get_running_loop())
         try:
-            return await decoders.decode(upload.data, self._max_pixels)
+            return await decoders.decode(upload.data, self.limits.max_image_pixels)
         except ImageError as error:
             # It is a result now: its trace would keep the upload, in a cycle.
             return error.with_traceback(None)
 
     async def classify(
-        self, images: ImageBatch, deadline: float, record: RequestContext
+        self, images: ImageBatch, deadline: float, context: RequestContext
     ) -> list[Result]:
         """Classify images that are decoded already; a result for each, in their order."""
-        answer = await self._classifier.classify(images, deadline - time.monotonic())
-        record.timings.queue_ms = answer.queue_ms
-        record.timings.infer_ms = answer.infer_ms
-        record.timings.batch_size = answer.batch_size
-        record.outcomes.update(
+        answer = await self.classifier.classify(images, deadline - time.monotonic())
+        context.timings.queue_ms = answer.queue_ms
+        context.timings.infer_ms = answer.infer_ms
+        context.timings.batch_size = answer.batch_size
+        context.outcomes.update(
             InternalError.code if index in answer.failed else "classified"
             for index in range(len(images))
         )

@@ -1,6 +1,6 @@
-"""The Classifier across Ray: calls, retries, readiness, and Ray's errors put into our words.
+"""The Classifier across Ray: calls, retries, readiness, and Ray's errors translated into ours.
 
-The one place of the ingress that knows what a deployment handle is.
+The one place of the Ingress that knows what a deployment handle is.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
@@ -19,147 +19,154 @@ from deployments.common.errors import (
     DeadlineExceeded,
     Overloaded,
     QueueFull,
+    ReplicaLost,
     ServiceError,
     Unavailable,
 )
-from deployments.common.rpc_types import BatchResult, ImageBatch
+from deployments.common.rpc_types import BatchResult, CallResult, ClassifyCall, ImageBatch
 from deployments.ingress import metrics
+from deployments.ingress.rpc.call_batcher import CallBatcher
+from deployments.ingress.rpc.circuit_breaker import CircuitBreaker
 from deployments.ingress.rpc.retry_budget import RetryBudget
 
-WATCH_PERIOD_S = 1.0
-ANSWER_WITHIN_S = 5.0
-DOUBT_S = 1.0
+HEALTH_CHECK_PERIOD_S = 1.0
+HEALTH_CHECK_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 1.0
 """How long, after a replica was lost, the others have to show that they are there."""
-MEET_WITHIN_S = 2.0
+STARTUP_TIMEOUT_S = 2.0
 MAX_RETRIES = 3
-"""Of one request: an image that kills whoever it is given to must not kill them all."""
-PAUSE_S = 0.05
+"""Of one request: an image that kills every replica it is given to must not kill them all."""
+BACKOFF_BASE_S = 0.05
 
-LOST = (RayActorError, ObjectLostError)
-"""What says that a replica died, with the request or with the answer in its hands."""
+REPLICA_LOST_ERRORS = (RayActorError, ObjectLostError)
+"""What says that a replica died, with the request or with the response in its hands."""
 
 Response = DeploymentResponse[Any] | DeploymentResponseGenerator[Any]
+State = Literal["starting", "healthy", "lost"]
 
 logger = logging.getLogger("ray.serve")
 
 
-class RemoteClassifier:
-    """All Classifier replicas, as one `pipeline.ClassifierPort`."""
+class RayClassifierClient:
+    """All Classifier replicas, as one `pipeline.ClassifierClient`."""
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self.model_version = "unknown"
-        self._handle = handle
-        self._last_answer: float | None = None
-        self._lost = False
-        self._under_way = 0
-        self._is_closed = False
-        self._budget = RetryBudget()
-        self._doubt: asyncio.Task[None] | None = None
-        self._full: tuple[float, QueueFull] | None = None
+        # Plain pickle: the messages are our own types, and numpy's.
+        self._handle = handle.options(
+            request_serialization="pickle", response_serialization="pickle"
+        )
+        self._state: State = "starting"
+        self._is_draining = False
+        self._last_response = 0.0
+        self._in_flight = 0
+        self._retry_budget = RetryBudget()
+        self._circuit_breaker = CircuitBreaker()
+        self._batcher = CallBatcher(self._call)
+        self._probe: asyncio.Task[None] | None = None
 
     @property
     def is_ready(self) -> bool:
-        return self._is_there and not self._is_closed
-
-    @property
-    def _is_there(self) -> bool:
-        return self._last_answer is not None and not self._lost
+        return self._state == "healthy" and not self._is_draining
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Raises Unavailable or Overloaded where a request would only be refused later."""
-        if self._is_closed:
+        """Raises Unavailable or Overloaded if a request would only be rejected later."""
+        if self._is_draining:
             raise Unavailable("the service is being stopped")
-        self._check()
-        self._under_way += 1
+        self._raise_if_unavailable()
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._in_flight -= 1
 
-    def close(self) -> int:
-        """Admit no more. Returns how many requests are under way."""
-        self._is_closed = True
-        return self._under_way
+    def start_draining(self) -> int:
+        """Admit no more. Returns how many requests are in flight."""
+        self._is_draining = True
+        return self._in_flight
 
-    def _check(self) -> None:
-        if not self._is_there:
+    def _raise_if_unavailable(self) -> None:
+        if self._state != "healthy":
             raise Unavailable("no classifier is ready")
-        if self._full is not None and time.monotonic() < self._full[0]:
-            raise self._full[1]
+        self._circuit_breaker.raise_if_open()
 
     async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
-        """Ask a replica; another one if that replica dies, within the budget and the time.
+        """Call a replica; another one if that replica dies, within the budget and the time.
 
         Raises Unavailable, Overloaded or DeadlineExceeded.
         """
         deadline = time.monotonic() + timeout_s
-        self._check()
-        self._budget.count_request()
+        self._raise_if_unavailable()
+        self._retry_budget.record_request()
         for retry in range(MAX_RETRIES + 1):
             try:
-                return await self._ask(images, deadline)
-            except LOST as error:
-                logger.warning("a classifier replica was lost: %s", type(error).__name__)
-                self._start_to_doubt()
-                if retry == MAX_RETRIES or not self._budget.take_retry():
+                # After a loss alone: of the requests that shared the call, one may be to blame.
+                return await self._batcher.submit(images, deadline, alone=retry > 0)
+            except QueueFull as rejection:
+                self._circuit_breaker.record_rejection(rejection)
+                raise
+            except ReplicaLost:
+                if retry == MAX_RETRIES or not self._retry_budget.try_acquire():
                     break
             metrics.count_retry("retried")
-            await asyncio.sleep(PAUSE_S * random.uniform(0, 2**retry))  # noqa: S311
+            await asyncio.sleep(BACKOFF_BASE_S * random.uniform(0, 2**retry))  # noqa: S311
         metrics.count_retry("rejected")
         raise Unavailable("the classifier was lost while it worked on the request")
 
-    async def _ask(self, images: ImageBatch, deadline: float) -> BatchResult:
-        remaining_s = deadline - time.monotonic()
+    async def _call(self, call: ClassifyCall, timeout_s: float) -> CallResult:
         try:
-            response = self._handle.classify.remote(images, remaining_s)
-            answer: BatchResult = await _within(remaining_s, response)
-        except QueueFull as refusal:
-            self._full = (time.monotonic() + refusal.refuse_for_s, refusal)
+            result: CallResult = await _with_timeout(
+                timeout_s, self._handle.classify.remote(call.images, call.sizes, call.timeouts_s)
+            )
+        except ReplicaLost as error:
+            logger.warning("a classifier replica was lost: %s", error)
+            self._probe_replicas()
             raise
-        self._note_answer(answer.model_version)
-        return answer
+        self._mark_healthy(result.model_version)
+        return result
 
-    async def watch(self) -> None:
-        """Ask for the version again and again: its answer is the sign of readiness."""
+    async def run_health_checks(self) -> None:
+        """Call `version` again and again: its response is the sign of readiness."""
         while True:
-            await self._ask_version(ANSWER_WITHIN_S)
-            await asyncio.sleep(WATCH_PERIOD_S)
+            await self._check_health(HEALTH_CHECK_TIMEOUT_S)
+            await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
 
-    async def meet(self) -> None:
-        """Wait a little for a first answer, lest a new ingress refuse what an old one would not."""
-        await self._ask_version(MEET_WITHIN_S)
+    async def wait_ready(self) -> None:
+        """Wait a little for a first response, so that a new Ingress rejects no first request."""
+        await self._check_health(STARTUP_TIMEOUT_S)
 
-    def _start_to_doubt(self) -> None:
+    def _probe_replicas(self) -> None:
         """Are there other replicas? Requests go on meanwhile: mostly there are."""
-        if self._doubt is None or self._doubt.done():
-            self._doubt = asyncio.create_task(self._ask_version(DOUBT_S))
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._check_health(PROBE_TIMEOUT_S))
 
-    async def _ask_version(self, timeout_s: float) -> None:
-        asked = time.monotonic()
+    async def _check_health(self, timeout_s: float) -> None:
+        started = time.monotonic()
         try:
-            version: str = await _within(timeout_s, self._handle.version.remote())
-        except (ServiceError, RayError) as error:
-            logger.debug("no classifier answers: %s", error)
-            # A classification answered meanwhile is as good a sign.
-            self._lost = (self._last_answer or 0.0) < asked
+            version: str = await _with_timeout(timeout_s, self._handle.version.remote())
+        except (ServiceError, ReplicaLost, RayError) as error:
+            logger.debug("no classifier responds: %s", error)
+            # A call that returned meanwhile is as good a sign.
+            if self._state == "healthy" and self._last_response < started:
+                self._state = "lost"
         else:
-            self._note_answer(version)
+            self._mark_healthy(version)
 
-    def _note_answer(self, version: str) -> None:
+    def _mark_healthy(self, version: str) -> None:
         self.model_version = version
-        self._last_answer = time.monotonic()
-        self._lost = False
+        self._last_response = time.monotonic()
+        self._state = "healthy"
 
 
-async def _within(timeout_s: float, response: Response) -> Any:
-    """Await an answer; give the call up when the time is, or the client has gone.
+async def _with_timeout(timeout_s: float, response: Response) -> Any:
+    """Await a response; cancel the call when the time is up, or nobody wants it.
 
-    Raises ServiceError, RayError.
+    Raises ServiceError, ReplicaLost, RayError.
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return await _in_our_words(response)
+            return await _translate_ray_errors(response)
     except TimeoutError:
         response.cancel()  # type: ignore[no-untyped-call]
         raise DeadlineExceeded("the request's time is up") from None
@@ -168,9 +175,11 @@ async def _within(timeout_s: float, response: Response) -> Any:
         raise
 
 
-async def _in_our_words(response: Response) -> Any:
+async def _translate_ray_errors(response: Response) -> Any:
     try:
         return await response
+    except REPLICA_LOST_ERRORS as error:
+        raise ReplicaLost(type(error).__name__) from error
     except RayTaskError as error:
         # The text of a remote error is its traceback: only the error itself goes on.
         if isinstance(error.cause, ServiceError):

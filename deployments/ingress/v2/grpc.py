@@ -1,14 +1,13 @@
-"""The gRPC face of the Open Inference Protocol, behind Ray Serve's own gRPC proxy.
+"""The gRPC side of the Open Inference Protocol, behind Ray Serve's own gRPC server.
 
-The proxy hands each call to the Ingress method of the call's name. Requests cross it as
-bytes: so they are counted before they are parsed, and broken ones are refused here.
+Ray hands each call to the Ingress method of the call's name. Requests cross it as bytes: so
+they are counted before they are parsed, and broken ones are rejected here.
 """
 
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -17,15 +16,14 @@ from ray.serve.grpc_util import RayServegRPCContext
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from deployments.common.errors import (
-    Forbidden,
     InternalError,
     MalformedRequest,
     RequestTooLarge,
     ServiceError,
 )
-from deployments.common.settings import GrpcClients
-from deployments.ingress.auth import ApiKeys, extract_api_key
+from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
+from deployments.ingress.http.middleware import log_request
 from deployments.ingress.images.pipeline import deadline_scope
 from deployments.ingress.v2 import tensors
 from deployments.ingress.v2.model import (
@@ -36,7 +34,7 @@ from deployments.ingress.v2.model import (
     SERVER_VERSION,
     InferenceModel,
     require_model,
-    translate,
+    run_in_parser_thread,
 )
 from deployments.ingress.v2.tensors import Tensor
 
@@ -44,7 +42,6 @@ SERVICE = "inference.GRPCInferenceService"
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     415: grpc.StatusCode.INVALID_ARGUMENT,
@@ -53,193 +50,193 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 """By the status the same error has over HTTP; INTERNAL for any other."""
-_PROBES = {"ServerLive", "ServerReady", "ModelReady"}
-_OPEN_METHODS = {"ServerLive", "ServerReady"}
-"""What needs no key, as `/v2/health/...` needs none over HTTP."""
 _CONTENTS = {"BYTES": "bytes_contents", "UINT8": "uint_contents", "FP32": "fp32_contents"}
 
-Method = Callable[["InferenceServicer", bytes, RayServegRPCContext], Awaitable[Message]]
+Handler = Callable[[Any, RequestContext], Awaitable[Message]]
 
 logger = logging.getLogger("ray.serve")
 
 
-def method(request_type: Any, response_type: Any) -> Callable[[Callable[..., Any]], Method]:
-    """A method of the service: its request parsed, its errors told by the status code.
+@dataclass(frozen=True)
+class Rpc:
+    """public: needs no key, as `/v2/health/...` needs none over HTTP. probe: not logged."""
 
-    Nothing is raised to Ray, which would send the trace to the client.
-    """
+    request: Any
+    response: Any
+    public: bool = False
+    probe: bool = False
 
-    def decorate(answer: Callable[..., Awaitable[Message]]) -> Method:
-        # Not `functools.wraps`: Ray looks for `grpc_context` in the signature.
-        async def call(
-            self: "InferenceServicer", request: bytes, grpc_context: RayServegRPCContext
-        ) -> Message:
-            record = RequestContext(received_bytes=len(request))
-            try:
-                record.client = self.admit(answer.__name__, request, grpc_context)
-                response: Message = await answer(self, request_type.FromString(request), record)
-            except DecodeError:
-                broken = MalformedRequest("the message is broken")
-                response = _refuse(broken, grpc_context, record)
-            except ServiceError as error:
-                response = _refuse(error, grpc_context, record)
-            except Exception:
-                logger.exception("unexpected error")
-                internal = InternalError("something went wrong on our side")
-                response = _refuse(internal, grpc_context, record)
-            else:
-                record.status = grpc.StatusCode.OK.name
-            finally:
-                self.note(answer.__name__, record)
-            return response
 
-        def _refuse(
-            error: ServiceError, grpc_context: RayServegRPCContext, record: RequestContext
-        ) -> Message:
-            code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
-            record.refusal, record.status = error.code, code.name
-            grpc_context.set_code(code)
-            grpc_context.set_details(error.message)
-            empty: Message = response_type()
-            return empty
-
-        call.__name__ = answer.__name__
-        return call
-
-    return decorate
+RPCS = {
+    "ServerLive": Rpc(
+        service_pb2.ServerLiveRequest, service_pb2.ServerLiveResponse, public=True, probe=True
+    ),
+    "ServerReady": Rpc(
+        service_pb2.ServerReadyRequest, service_pb2.ServerReadyResponse, public=True, probe=True
+    ),
+    "ModelReady": Rpc(service_pb2.ModelReadyRequest, service_pb2.ModelReadyResponse, probe=True),
+    "ServerMetadata": Rpc(service_pb2.ServerMetadataRequest, service_pb2.ServerMetadataResponse),
+    "ModelMetadata": Rpc(service_pb2.ModelMetadataRequest, service_pb2.ModelMetadataResponse),
+    "ModelConfig": Rpc(service_pb2.ModelConfigRequest, service_pb2.ModelConfigResponse),
+    "RepositoryIndex": Rpc(service_pb2.RepositoryIndexRequest, service_pb2.RepositoryIndexResponse),
+    "ModelInfer": Rpc(service_pb2.ModelInferRequest, service_pb2.ModelInferResponse),
+}
 
 
 class InferenceServicer:
-    """The methods of `inference.GRPCInferenceService`, for a deployment to inherit."""
+    """The methods of `inference.GRPCInferenceService`, for a deployment to inherit.
+
+    Ray finds a method by its name, and `grpc_context` by the name of the parameter.
+    """
 
     def __init__(
         self,
         model: InferenceModel,
-        clients: GrpcClients,
         keys: ApiKeys | None = None,
-        observe: OnRequestEnd | None = None,
+        on_request_end: OnRequestEnd | None = None,
     ) -> None:
         self._model = model
-        self._clients = clients
         self._keys = keys
-        self._observe = observe
+        self._on_request_end = on_request_end
 
-    def admit(self, name: str, request: bytes, grpc_context: RayServegRPCContext) -> str:
-        """Refuse a call before it is parsed. Returns the client, empty where nobody is asked.
+    async def ServerLive(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("ServerLive", self.server_live, request, grpc_context)
 
-        Raises Forbidden, Unauthorized or RequestTooLarge. Ray's gRPC proxy listens on all
-        interfaces whatever the HTTP one does.
+    async def ServerReady(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("ServerReady", self.server_ready, request, grpc_context)
+
+    async def ModelReady(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("ModelReady", self.model_ready, request, grpc_context)
+
+    async def ServerMetadata(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("ServerMetadata", self.server_metadata, request, grpc_context)
+
+    async def ModelMetadata(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("ModelMetadata", self.model_metadata, request, grpc_context)
+
+    async def ModelConfig(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("ModelConfig", self.model_config, request, grpc_context)
+
+    async def RepositoryIndex(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("RepositoryIndex", self.repository_index, request, grpc_context)
+
+    async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("ModelInfer", self.model_infer, request, grpc_context)
+
+    async def _handle(
+        self, name: str, handler: Handler, data: bytes, grpc_context: RayServegRPCContext
+    ) -> Message:
+        """Run one call; its errors become status codes.
+
+        Nothing is raised to Ray, which would send the trace to the client.
         """
-        if self._clients == "local" and not is_local(grpc_context.peer()):
-            raise Forbidden("gRPC is for clients on the server's own machine ('grpc_clients')")
-        client = ""
-        if self._keys is not None and name not in _OPEN_METHODS:
-            client = self._keys.identify(extract_api_key(dict(grpc_context.invocation_metadata())))
+        rpc = RPCS[name]
+        context = RequestContext(client_address=grpc_context.peer(), received_bytes=len(data))
+        try:
+            self._authorize(rpc, data, context, grpc_context)
+            response = await handler(rpc.request.FromString(data), context)
+        except Exception as error:  # noqa: BLE001, the table of errors has every one
+            response = rpc.response()
+            _set_error(to_service_error(error), context, grpc_context)
+        else:
+            context.status = grpc.StatusCode.OK.name
+        finally:
+            self._end(name, rpc, context)
+        return response
+
+    def _authorize(
+        self, rpc: Rpc, data: bytes, context: RequestContext, grpc_context: RayServegRPCContext
+    ) -> None:
+        """Raises Unauthorized or RequestTooLarge, before the message is parsed."""
+        metadata = dict(grpc_context.invocation_metadata()) if self._keys is not None else {}
+        context.client = authorize(self._keys, metadata, rpc.public)
         max_bytes = self._model.limits.max_request_bytes
-        if len(request) > max_bytes:
+        if len(data) > max_bytes:
             raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
-        return client
 
-    def note(self, name: str, record: RequestContext) -> None:
-        """The access log and the metrics, as `envelope` has them for HTTP."""
-        level = logging.DEBUG if name in _PROBES else logging.INFO
-        fields = {"method": "gRPC", "path": name, **record.describe()}
-        logger.log(level, "gRPC %s %s", name, record.status, extra=fields)
-        if self._observe is not None and name not in _PROBES:
-            self._observe(record)
+    def _end(self, name: str, rpc: Rpc, context: RequestContext) -> None:
+        log_request("gRPC", name, context, rpc.probe)
+        if self._on_request_end is not None and not rpc.probe:
+            self._on_request_end(context)
 
-    @method(service_pb2.ServerLiveRequest, service_pb2.ServerLiveResponse)
-    async def ServerLive(self, _: Any, __: RequestContext) -> Message:
+    async def server_live(self, _: Any, __: RequestContext) -> Message:
         return _message(service_pb2.ServerLiveResponse, {"live": True})
 
-    @method(service_pb2.ServerReadyRequest, service_pb2.ServerReadyResponse)
-    async def ServerReady(self, _: Any, __: RequestContext) -> Message:
+    async def server_ready(self, _: Any, __: RequestContext) -> Message:
         return _message(service_pb2.ServerReadyResponse, {"ready": self._model.is_ready})
 
-    @method(service_pb2.ModelReadyRequest, service_pb2.ModelReadyResponse)
-    async def ModelReady(self, request: Any, _: RequestContext) -> Message:
+    async def model_ready(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
         return _message(service_pb2.ModelReadyResponse, {"ready": self._model.is_ready})
 
-    @method(service_pb2.ServerMetadataRequest, service_pb2.ServerMetadataResponse)
-    async def ServerMetadata(self, _: Any, __: RequestContext) -> Message:
+    async def server_metadata(self, _: Any, __: RequestContext) -> Message:
         return _message(
             service_pb2.ServerMetadataResponse,
             {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS},
         )
 
-    @method(service_pb2.ModelMetadataRequest, service_pb2.ModelMetadataResponse)
-    async def ModelMetadata(self, request: Any, _: RequestContext) -> Message:
+    async def model_metadata(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
         return _message(service_pb2.ModelMetadataResponse, self._model.describe())
 
-    @method(service_pb2.ModelConfigRequest, service_pb2.ModelConfigResponse)
-    async def ModelConfig(self, request: Any, _: RequestContext) -> Message:
+    async def model_config(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
         config = _message(model_config_pb2.ModelConfig, self._model.describe_config())
         response: Message = service_pb2.ModelConfigResponse(config=config)
         return response
 
-    @method(service_pb2.RepositoryIndexRequest, service_pb2.RepositoryIndexResponse)
-    async def RepositoryIndex(self, request: Any, _: RequestContext) -> Message:
+    async def repository_index(self, request: Any, _: RequestContext) -> Message:
         models = self._model.list_repository(request.ready)
         return _message(service_pb2.RepositoryIndexResponse, {"models": models})
 
-    @method(service_pb2.ModelInferRequest, service_pb2.ModelInferResponse)
-    async def ModelInfer(self, request: Any, record: RequestContext) -> Message:
+    async def model_infer(self, request: Any, context: RequestContext) -> Message:
         require_model(request.model_name, request.model_version)
         with self._model.admit():
-            return await self._infer(request, record)
+            return await self._infer(request, context)
 
-    async def _infer(self, request: Any, record: RequestContext) -> Message:
+    async def _infer(self, request: Any, context: RequestContext) -> Message:
         parameters = _read_parameters(request.parameters)
         outputs = [
             tensors.read_output(output.name, _read_parameters(output.parameters))
             for output in request.outputs
         ]
         timeout_s = min(self._model.limits.timeout_s, tensors.read_timeout_s(parameters))
-        deadline = record.started + timeout_s
+        deadline = context.started + timeout_s
         async with deadline_scope(deadline):
-            inputs = await translate(_read_inputs, request, self._model)
-        record.timings.parse_ms = 1000 * record.duration_s
-        answer = await self._model.infer(inputs, outputs, deadline, record)
-        return _render_answer(request.id, answer, self._model.weights)
+            inputs = await run_in_parser_thread(_read_inputs, request, self._model)
+        context.timings.parse_ms = 1000 * context.duration_s
+        outputs_sent = await self._model.infer(inputs, outputs, deadline, context)
+        return _encode_response(request.id, outputs_sent, self._model.weights)
 
 
-METHODS = (
-    "ServerLive",
-    "ServerReady",
-    "ModelReady",
-    "ServerMetadata",
-    "ModelMetadata",
-    "ModelConfig",
-    "RepositoryIndex",
-    "ModelInfer",
-)
+def to_service_error(error: Exception) -> ServiceError:
+    match error:
+        case ServiceError():
+            return error
+        case DecodeError():
+            return MalformedRequest("the message is broken")
+        case _:
+            logger.error("unexpected error", exc_info=error)
+            return InternalError("something went wrong on our side")
+
+
+def _set_error(
+    error: ServiceError, context: RequestContext, grpc_context: RayServegRPCContext
+) -> None:
+    code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
+    context.error_code, context.status = error.code, code.name
+    grpc_context.set_code(code)
+    grpc_context.set_details(error.message)
 
 
 def add_to_server(servicer: Any, server: grpc.Server) -> None:
-    """Register the methods that are served; gRPC itself refuses others as UNIMPLEMENTED.
+    """Register the methods that are served; gRPC itself answers others as UNIMPLEMENTED.
 
-    Ray's proxy takes this function from `grpc_servicer_functions` and puts its own way to
-    the Ingress in the place of `servicer`. Without a deserializer, it is given bytes.
+    Ray takes this function from `grpc_servicer_functions` and puts its own way to the Ingress
+    in the place of `servicer`. Without a deserializer, it is given bytes.
     """
-    handlers = {
-        name: grpc.unary_unary_rpc_method_handler(getattr(servicer, name)) for name in METHODS
-    }
+    handlers = {name: grpc.unary_unary_rpc_method_handler(getattr(servicer, name)) for name in RPCS}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-
-
-def is_local(peer: str) -> bool:
-    """Whether a peer as gRPC names it (`ipv4:127.0.0.1:80`, `ipv6:[::1]:80`) is this machine."""
-    family, _, address = unquote(peer).partition(":")
-    if family == "unix":
-        return True
-    try:
-        host = ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
-    except ValueError:
-        return False
-    return (getattr(host, "ipv4_mapped", None) or host).is_loopback
 
 
 def _message(form: Any, fields: Mapping[str, Any]) -> Message:
@@ -264,7 +261,7 @@ def _read_inputs(request: Any, model: InferenceModel) -> list[Tensor]:
     read: list[Tensor] = []
     for index, each in enumerate(request.inputs):
         tensors.refuse_shared_memory(_read_parameters(each.parameters))
-        spec = model.expect(each.name, each.datatype, each.shape)
+        spec = model.input_spec(each.name, each.datatype, each.shape)
         if raw:
             read.append(tensors.from_raw(spec, each.shape, raw[index]))
         else:
@@ -273,12 +270,12 @@ def _read_inputs(request: Any, model: InferenceModel) -> list[Tensor]:
     return read
 
 
-def _render_answer(request_id: str, answer: Sequence[Tensor], weights: str) -> Message:
+def _encode_response(request_id: str, outputs: Sequence[Tensor], weights: str) -> Message:
     response = service_pb2.ModelInferResponse(
         id=request_id, model_name=MODEL_NAME, model_version=MODEL_VERSION
     )
     response.parameters["weights"].string_param = weights
-    for tensor in answer:
+    for tensor in outputs:
         response.outputs.add(
             name=tensor.spec.name, datatype=tensor.spec.datatype, shape=tensor.shape
         )

@@ -22,13 +22,11 @@ from deployments.common.errors import (
     Unavailable,
     UndecodableImage,
 )
-from deployments.common.labels import load_classes
+from deployments.common.labels import load_classes, top_k_indices
 from deployments.common.rpc_types import ImageBatch
-from deployments.common.settings import Limits
 from deployments.ingress.context import RequestContext
-from deployments.ingress.http.responses import rank
 from deployments.ingress.images.multipart import Upload
-from deployments.ingress.images.pipeline import ClassifierPort, Pipeline, Result, deadline_scope
+from deployments.ingress.images.pipeline import Pipeline, Result, deadline_scope
 from deployments.ingress.v2.tensors import ANY, RequestedOutput, Tensor, TensorSpec, Values
 
 Arguments = ParamSpec("Arguments")
@@ -55,19 +53,18 @@ OUTPUTS = {spec.name: spec for spec in (PROBABILITIES, CLASS_ID, CLASS_NAME)}
 class InferenceModel:
     """The one model that is served, as both transports see it."""
 
-    def __init__(self, classifier: ClassifierPort, limits: Limits) -> None:
-        self.limits = limits
-        self._classifier = classifier
-        self._pipeline = Pipeline(classifier, limits)
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.limits = pipeline.limits
+        self._pipeline = pipeline
 
     @property
     def weights(self) -> str:
         """Which weights are served, as `X-Model-Version` says it."""
-        return self._classifier.model_version
+        return self._pipeline.model_version
 
     @property
     def is_ready(self) -> bool:
-        return self._classifier.is_ready
+        return self._pipeline.is_ready
 
     def require_ready(self) -> None:
         """Raises Unavailable while no warmed-up Classifier answers."""
@@ -76,7 +73,7 @@ class InferenceModel:
 
     def admit(self) -> AbstractContextManager[None]:
         """Around a request. Raises Unavailable or Overloaded, where it would be refused later."""
-        return self._classifier.admit()
+        return self._pipeline.admit()
 
     def describe(self) -> dict[str, Any]:
         """The model's metadata."""
@@ -113,7 +110,7 @@ class InferenceModel:
             return []
         return [{"name": MODEL_NAME, "version": MODEL_VERSION, "state": state, "reason": ""}]
 
-    def expect(self, name: str, datatype: str, shape: Sequence[int]) -> TensorSpec:
+    def input_spec(self, name: str, datatype: str, shape: Sequence[int]) -> TensorSpec:
         """The specification of an input, by what a request says of it before its data.
 
         Raises MalformedRequest, NoImage or TooManyImages.
@@ -133,11 +130,11 @@ class InferenceModel:
         inputs: Sequence[Tensor],
         requested: Sequence[RequestedOutput],
         deadline: float,
-        record: RequestContext,
+        context: RequestContext,
     ) -> list[Tensor]:
         """Answer the outputs asked for (all, where none is named) before `deadline`.
 
-        `deadline` is on the clock of `time.monotonic`; fills in `record`. Raises the
+        `deadline` is on the clock of `time.monotonic`; fills in `context`. Raises the
         ServiceError of the request, or that of the first image that cannot be classified:
         the protocol has no place for the answers of the others.
         """
@@ -145,22 +142,22 @@ class InferenceModel:
         _check_outputs(wanted)
         if len(inputs) != 1:
             raise MalformedRequest(f"send exactly one of the inputs {_list_names(INPUTS)}")
-        record.images = inputs[0].shape[0]
+        context.images = inputs[0].shape[0]
         async with deadline_scope(deadline):
-            results = await self._classify(inputs[0], deadline, record)
+            results = await self._classify(inputs[0], deadline, context)
         probabilities = _stack(results)
         return [_answer(output, probabilities) for output in wanted]
 
     async def _classify(
-        self, tensor: Tensor, deadline: float, record: RequestContext
+        self, tensor: Tensor, deadline: float, context: RequestContext
     ) -> list[Result]:
         if not isinstance(tensor.values, list):
             _check_finite(tensor.values)
-            return await self._pipeline.classify(tensor.values, deadline, record)
+            return await self._pipeline.classify(tensor.values, deadline, context)
         uploads = [
             Upload.of(str(index), data, self.limits) for index, data in enumerate(tensor.values)
         ]
-        return list((await self._pipeline.run(uploads, deadline, record)).values())
+        return list((await self._pipeline.run(uploads, deadline, context)).values())
 
 
 def _describe(spec: TensorSpec) -> dict[str, Any]:
@@ -210,7 +207,7 @@ def _answer(output: RequestedOutput, probabilities: NDArray[np.float32]) -> Tens
         return _classification(probabilities, min(output.classification, probabilities.shape[1]))
     if output.name == PROBABILITIES.name:
         return Tensor(PROBABILITIES, probabilities.shape, probabilities)
-    top = [load_classes()[rank(row, 1)[0]] for row in probabilities]
+    top = [load_classes()[top_k_indices(row, 1)[0]] for row in probabilities]
     if output.name == CLASS_ID.name:
         return _text(CLASS_ID, [each.class_id for each in top])
     return _text(CLASS_NAME, [each.class_name for each in top])
@@ -227,12 +224,12 @@ def _classification(probabilities: NDArray[np.float32], top_k: int) -> Tensor:
     values = [
         f"{row[index]:f}:{index}:{load_classes()[index].class_name}".encode()
         for row in probabilities
-        for index in rank(row, top_k)
+        for index in top_k_indices(row, top_k)
     ]
     return Tensor(spec, (len(probabilities), top_k), values)
 
 
-async def translate(
+async def run_in_parser_thread(
     read: Callable[Arguments, Translated], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Translated:
     """Run a transport's translation of a request away from the event loop, one at a time.
@@ -240,12 +237,12 @@ async def translate(
     Lists of numbers take many times the memory of the bytes they came in.
     """
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_translator(), partial(read, *args, **kwargs))
+    return await loop.run_in_executor(_parser_thread(), partial(read, *args, **kwargs))
 
 
 @cache
-def _translator() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="translate")
+def _parser_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="parse")
 
 
 def require_model(name: str, version: str) -> None:

@@ -2,21 +2,22 @@
 
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import pydantic
-from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from pydantic_core import from_json, to_json
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from deployments.common.errors import MalformedRequest, RequestTooLarge, UnsupportedBody
 from deployments.common.settings import Limits
-from deployments.ingress.context import RequestContext
-from deployments.ingress.http.body_budget import Share
+from deployments.ingress.http.body_budget import Reservation
+from deployments.ingress.http.routes import cancel_on_disconnect, context_of, read_timeout_s
 from deployments.ingress.images.multipart import Chunks
 from deployments.ingress.images.pipeline import deadline_scope
 from deployments.ingress.v2 import tensors
@@ -28,7 +29,7 @@ from deployments.ingress.v2.model import (
     SERVER_VERSION,
     InferenceModel,
     require_model,
-    translate,
+    run_in_parser_thread,
 )
 from deployments.ingress.v2.tensors import RequestedOutput, Tensor, TensorSpec
 
@@ -36,7 +37,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 """How many bytes of a body are JSON; the tensors' binary form follows them."""
 
 Body = TypeVar("Body", bound=BaseModel)
-DeadlineMs = Annotated[int | None, Header(alias="X-Deadline-Ms", ge=1)]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class InputBody(BaseModel):
@@ -81,77 +82,86 @@ class InferRequest:
     timeout_s: float
 
 
-def create_router(model: InferenceModel) -> APIRouter:
+def v2_routes(model: InferenceModel) -> list[Route]:
     """The routes under `/v2`; the protocol describes them, and not our `/openapi.json`."""
-    router = APIRouter(prefix="/v2", include_in_schema=False)
-    _add_server(router, model)
-    of_model = APIRouter(dependencies=[Depends(_require_model)])
-    _add_model(of_model, model)
-    _add_infer(of_model, model)
-    router.include_router(of_model, prefix="/models/{model}")
-    router.include_router(of_model, prefix="/models/{model}/versions/{version}")
-    return router
+    handlers = _Handlers(model)
+    of_model: list[tuple[str, Handler, str]] = [
+        ("", handlers.model_metadata, "GET"),
+        ("/ready", handlers.model_ready, "GET"),
+        ("/config", handlers.model_config, "GET"),
+        ("/infer", handlers.infer, "POST"),
+    ]
+    return [
+        Route("/v2", handlers.server_metadata),
+        Route("/v2/health/live", handlers.live),
+        Route("/v2/health/ready", handlers.ready),
+        Route("/v2/repository/index", handlers.repository_index, methods=["POST"]),
+        *(
+            Route(f"/v2/models/{{model}}{version}{path}", handler, methods=[method])
+            for version in ("", "/versions/{version}")
+            for path, handler, method in of_model
+        ),
+    ]
 
 
-def _add_server(router: APIRouter, model: InferenceModel) -> None:
-    @router.get("")
-    async def metadata() -> dict[str, Any]:
-        return {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS}
+class _Handlers:
+    """The handlers of the routes; each raises what the table of errors knows."""
 
-    @router.get("/health/live")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
+    def __init__(self, model: InferenceModel) -> None:
+        self._model = model
 
-    @router.get("/health/ready")
-    async def ready() -> dict[str, bool]:
-        model.require_ready()
-        return {"ready": True}
+    async def server_metadata(self, _: Request) -> Response:
+        metadata = {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS}
+        return JSONResponse(metadata)
 
-    @router.post("/repository/index")
-    async def index(request: Request) -> Response:
-        async with deadline_scope(time.monotonic() + model.limits.timeout_s):
-            body = await _read_body(request, model.limits)
-        asked = _validate(IndexBody, body or b"{}")
-        return JSONResponse(model.list_repository(asked.ready))
+    async def live(self, _: Request) -> Response:
+        return JSONResponse({"live": True})
 
+    async def ready(self, _: Request) -> Response:
+        self._model.require_ready()
+        return JSONResponse({"ready": True})
 
-async def _require_model(request: Request) -> None:
-    require_model(request.path_params["model"], request.path_params.get("version", ""))
+    async def repository_index(self, request: Request) -> Response:
+        async with deadline_scope(time.monotonic() + self._model.limits.timeout_s):
+            body = await _read_body(request, self._model.limits)
+        index = _validate(IndexBody, body or b"{}")
+        return JSONResponse(self._model.list_repository(index.ready))
 
+    async def model_metadata(self, request: Request) -> Response:
+        _require_model(request)
+        return JSONResponse(self._model.describe())
 
-def _add_model(router: APIRouter, model: InferenceModel) -> None:
-    @router.get("")
-    async def metadata() -> dict[str, Any]:
-        return model.describe()
+    async def model_ready(self, request: Request) -> Response:
+        _require_model(request)
+        self._model.require_ready()
+        return JSONResponse({"name": MODEL_NAME, "ready": True})
 
-    @router.get("/ready")
-    async def ready() -> dict[str, Any]:
-        model.require_ready()
-        return {"name": MODEL_NAME, "ready": True}
+    async def model_config(self, request: Request) -> Response:
+        _require_model(request)
+        return JSONResponse(self._model.describe_config())
 
-    @router.get("/config")
-    async def config() -> dict[str, Any]:
-        return model.describe_config()
+    async def infer(self, request: Request) -> Response:
+        _require_model(request)
+        timeout_s = read_timeout_s(request, self._model.limits)
+        with self._model.admit():
+            return await self._infer(request, timeout_s)
 
-
-def _add_infer(router: APIRouter, model: InferenceModel) -> None:
-    @router.post("/infer")
-    async def infer(request: Request, deadline_ms: DeadlineMs = None) -> Response:
-        with model.admit():
-            return await _answer(request, deadline_ms)
-
-    async def _answer(request: Request, deadline_ms: int | None) -> Response:
-        record: RequestContext = request.state.record
-        timeout_s = min(model.limits.timeout_s, (deadline_ms or float("inf")) / 1000)
-        async with deadline_scope(record.started + timeout_s):
-            body = await _read_body(request, model.limits)
-            asked = await translate(read_request, request.headers, body, model)
-        record.timings.parse_ms = 1000 * record.duration_s
-        deadline = record.started + min(timeout_s, asked.timeout_s)
-        answer = await model.infer(asked.inputs, asked.outputs, deadline, record)
-        response = render_answer(asked, answer, model.weights)
-        response.headers.update(record.timings.headers())
+    async def _infer(self, request: Request, timeout_s: float) -> Response:
+        context = context_of(request)
+        async with deadline_scope(context.started + timeout_s):
+            body = await _read_body(request, self._model.limits)
+            asked = await run_in_parser_thread(read_request, request.headers, body, self._model)
+        context.timings.parse_ms = 1000 * context.duration_s
+        deadline = context.started + min(timeout_s, asked.timeout_s)
+        async with cancel_on_disconnect(request):
+            outputs = await self._model.infer(asked.inputs, asked.outputs, deadline, context)
+        response = encode_response(asked, outputs, self._model.weights)
+        response.headers.update(context.timings.headers())
         return response
+
+
+def _require_model(request: Request) -> None:
+    require_model(request.path_params["model"], request.path_params.get("version", ""))
 
 
 async def _read_body(request: Request, limits: Limits) -> bytes:
@@ -159,11 +169,13 @@ async def _read_body(request: Request, limits: Limits) -> bytes:
     chunks: Chunks = request.stream()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        chunks = _decompressed(chunks, encoding, limits, request.state.share)
+        chunks = _decompressed(chunks, encoding, limits, request.scope["state"]["reservation"])
     return b"".join([chunk async for chunk in chunks])
 
 
-async def _decompressed(chunks: Chunks, encoding: str, limits: Limits, share: Share) -> Chunks:
+async def _decompressed(
+    chunks: Chunks, encoding: str, limits: Limits, reservation: Reservation
+) -> Chunks:
     """The content of a body in `gzip` or `deflate`, never more than a piece at a time.
 
     Raises RequestTooLarge where it is larger than a body that is sent as it is may be, and
@@ -182,7 +194,7 @@ async def _decompressed(chunks: Chunks, encoding: str, limits: Limits, share: Sh
             plain_bytes += len(plain)
             if plain_bytes > max_bytes:
                 raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
-            share.take(len(plain), limits.max_buffered_bytes)
+            reservation.add(len(plain))
             yield plain
     except zlib.error as error:
         raise MalformedRequest(f"the body is not {encoding}") from error
@@ -237,7 +249,7 @@ def _read_inputs(
     read: list[Tensor] = []
     for each in inputs:
         tensors.refuse_shared_memory(each.parameters)
-        spec = model.expect(each.name, each.datatype, each.shape)
+        spec = model.input_spec(each.name, each.datatype, each.shape)
         size_bytes = each.parameters.get("binary_data_size")
         if size_bytes is None:
             read.append(_read_data(spec, each))
@@ -265,11 +277,11 @@ def _read_flag(parameters: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def render_answer(asked: InferRequest, answer: Sequence[Tensor], weights: str) -> Response:
-    """The answer as JSON, or as JSON with the binary form of some outputs behind it."""
+def encode_response(asked: InferRequest, tensors_out: Sequence[Tensor], weights: str) -> Response:
+    """Encode as JSON, or as JSON with the binary form of some outputs behind it."""
     binary: list[bytes] = []
     outputs: list[dict[str, Any]] = []
-    for tensor in answer:
+    for tensor in tensors_out:
         output: dict[str, Any] = {
             "name": tensor.spec.name,
             "datatype": tensor.spec.datatype,

@@ -9,7 +9,8 @@ import pytest
 
 from deployments.common.errors import Overloaded, Unavailable
 from deployments.common.settings import Limits
-from deployments.ingress.application import create_api
+from deployments.ingress.application import create_application
+from deployments.ingress.images.pipeline import Pipeline
 from testing.fake_classifier import FakeClassifier
 from testing.pictures import encode, make_picture
 
@@ -21,7 +22,7 @@ JPEG = encode(make_picture(1), "JPEG")
 async def post(
     classifier: FakeClassifier, path: str = "/predict", limits: Limits | None = None, **options: Any
 ) -> httpx.Response:
-    api = create_api(classifier, limits or Limits())
+    api = create_application(Pipeline(classifier, limits or Limits()))
     transport = httpx.ASGITransport(api)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         options.setdefault("files", [("file", ("a.jpg", JPEG)), ("file", ("b.jpg", JPEG))])

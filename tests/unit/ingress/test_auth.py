@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from deployments.common.errors import StartupError, Unauthorized
 from deployments.common.settings import Limits
 from deployments.ingress import auth
-from deployments.ingress.application import create_api
+from deployments.ingress.application import create_application
 from deployments.ingress.auth import ApiKeys, generate_api_key
 from testing.fake_classifier import FakeClassifier
 from testing.service import ROOT
@@ -125,7 +125,7 @@ Counted = list[tuple[str, str]]
 
 
 def make_api(keys: ApiKeys | None, counted: Counted) -> FastAPI:
-    return create_api(
+    return create_application(
         FakeClassifier(),
         Limits(),
         keys,

@@ -8,7 +8,7 @@ import pytest
 from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
 from deployments.ingress import metrics
-from deployments.ingress.application import create_api
+from deployments.ingress.application import create_application
 from deployments.ingress.context import RequestContext
 from deployments.ingress.v2.grpc import InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
@@ -22,7 +22,7 @@ PICTURE = encode(make_picture(1))
 
 async def post(classifier: FakeClassifier, *files: bytes) -> RequestContext:
     records: list[RequestContext] = []
-    transport = httpx.ASGITransport(create_api(classifier, Limits(), observe=records.append))
+    transport = httpx.ASGITransport(create_application(classifier, Limits(), observe=records.append))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         parts = [("file", (f"{index}.png", file)) for index, file in enumerate(files)]
         await client.post("/predict", files=parts)

@@ -9,7 +9,7 @@ import pytest
 
 from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
-from deployments.ingress.application import create_api
+from deployments.ingress.application import create_application
 from deployments.ingress.http.body_budget import Budget, Share
 from testing.fake_classifier import FakeClassifier
 from tests.unit.ingress.test_application import error_of
@@ -22,7 +22,7 @@ LIMITS = Limits(max_request_bytes=2000, max_buffered_bytes=3000)
 async def post(body: Any, api: Any = None, **headers: str) -> httpx.Response:
     sent = {"Content-Type": "image/jpeg"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    transport = httpx.ASGITransport(api or create_api(FakeClassifier(), LIMITS))
+    transport = httpx.ASGITransport(api or create_application(FakeClassifier(), LIMITS))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.post("/predict", content=body, headers=sent)
 
@@ -47,7 +47,7 @@ async def test_an_undeclared_length_is_refused_as_soon_as_it_passes_the_limit() 
 
 
 async def test_requests_that_are_too_large_together_are_refused_until_some_end() -> None:
-    api = create_api(FakeClassifier(), LIMITS)
+    api = create_application(FakeClassifier(), LIMITS)
     held, done = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
