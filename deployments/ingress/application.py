@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from deployments.common.errors import ServiceError
+from deployments.ingress.access_log import AccessLog
 from deployments.ingress.auth import ApiKeys
 from deployments.ingress.context import OnRequestEnd
 from deployments.ingress.http.body_limit import BodyLimitMiddleware
@@ -25,7 +26,10 @@ from deployments.ingress.v2.rest import v2_routes
 
 
 def create_application(
-    pipeline: Pipeline, keys: ApiKeys | None = None, on_request_end: OnRequestEnd | None = None
+    pipeline: Pipeline,
+    keys: ApiKeys | None = None,
+    access_log: AccessLog | None = None,
+    on_request_end: OnRequestEnd | None = None,
 ) -> Starlette:
     """Build the HTTP application around a pipeline; with `keys`, for clients that have one."""
     application = Starlette(
@@ -39,6 +43,7 @@ def create_application(
             Middleware(
                 RequestContextMiddleware,
                 model_version=lambda: pipeline.model_version,
+                access_log=access_log or AccessLog(),
                 on_request_end=on_request_end,
             ),
             *([Middleware(AuthMiddleware, keys=keys)] if keys is not None else []),

@@ -50,6 +50,7 @@ class RequestContext:
     started: on the clock of `time.monotonic`, seconds.
     """
 
+    request_id: str = ""
     client: str = ""
     client_address: str = ""
     user_agent: str = ""
@@ -77,6 +78,7 @@ class RequestContext:
         """The fields of its line in the access log."""
         timings = self.timings
         return {
+            "request_id": self.request_id,
             "client": self.client,
             "client_address": self.client_address,
             "user_agent": self.user_agent,

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from deployments.common.settings import Settings
 from deployments.ingress import metrics
+from deployments.ingress.access_log import AccessLog
 from deployments.ingress.application import create_application
 from deployments.ingress.auth import ApiKeys
 from deployments.ingress.images.pipeline import Pipeline
@@ -29,7 +30,13 @@ class Ingress(InferenceServicer):
         self._keys = ApiKeys(Path(path)) if path else None
         metrics.create_series()
         model = InferenceModel(self._pipeline)
-        super().__init__(model, self._keys, metrics.record_request)
+        self._access_log = AccessLog()
+        self._access_log.start()
+        super().__init__(model, self._keys, self._access_log, metrics.record_request)
+
+    def __del__(self) -> None:
+        """Called by Ray when the replica stops."""
+        self._access_log.stop()
 
     async def drain(self) -> int:
         """Take no more requests. Returns how many still want the Classifier.
@@ -39,4 +46,6 @@ class Ingress(InferenceServicer):
         return self._classifier.start_draining()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_application(self._pipeline, self._keys, metrics.record_request)
+        return create_application(
+            self._pipeline, self._keys, self._access_log, metrics.record_request
+        )

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.common.errors import Unauthorized
+from deployments.ingress.access_log import AccessLog, Entry
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
 from deployments.ingress.http.responses import error_response
@@ -33,9 +34,14 @@ class RequestContextMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, model_version: Callable[[], str], on_request_end: OnRequestEnd | None
+        self,
+        app: ASGIApp,
+        model_version: Callable[[], str],
+        access_log: AccessLog,
+        on_request_end: OnRequestEnd | None,
     ) -> None:
         self._app = app
+        self._access_log = access_log
         self._model_version = model_version
         self._on_request_end = on_request_end
 
@@ -59,7 +65,7 @@ class RequestContextMiddleware:
 
     def _end(self, scope: Scope, context: RequestContext) -> None:
         is_probe = rule_of(scope).probe
-        log_request(scope["method"], scope["path"], context, is_probe)
+        self._access_log.write(describe_request(scope["method"], scope["path"], context, is_probe))
         if self._on_request_end is not None and not is_probe:
             self._on_request_end(context)
 
@@ -69,6 +75,7 @@ def _open_context(scope: Scope) -> RequestContext:
     client = scope.get("client") or ("",)
     context = RequestContext(
         # HAProxy and other proxies add the address they saw at the end.
+        request_id=headers.get("x-request-id", ""),
         client_address=headers.get("x-forwarded-for", client[0]).rpartition(",")[2].strip(),
         user_agent=headers.get("user-agent", "")[:_MAX_USER_AGENT_CHARS],
     )
@@ -95,13 +102,12 @@ class _Response:
         await self._send(message)
 
 
-def log_request(method: str, path: str, context: RequestContext, is_probe: bool) -> None:
-    """Write the access log: Ray's formatter adds the request id; images are not logged."""
+def describe_request(method: str, path: str, context: RequestContext, is_probe: bool) -> Entry:
+    """A request's line in the access log; images are not logged."""
     level = logging.WARNING if context.is_server_error else logging.INFO
-    level = logging.DEBUG if is_probe else level
-    if logger.isEnabledFor(level):
-        fields = {"method": method, "path": path, **context.log_fields()}
-        logger.log(level, "%s %s %s", method, path, context.status, extra=fields)
+    fields = {"method": method, "path": path, **context.log_fields()}
+    message = f"{method} {path} {context.status}"
+    return Entry(logging.DEBUG if is_probe else level, message, fields)
 
 
 class AuthMiddleware:

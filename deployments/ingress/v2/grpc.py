@@ -21,9 +21,10 @@ from deployments.common.errors import (
     RequestTooLarge,
     ServiceError,
 )
+from deployments.ingress.access_log import AccessLog
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
-from deployments.ingress.http.middleware import log_request
+from deployments.ingress.http.middleware import describe_request
 from deployments.ingress.images.pipeline import deadline_scope
 from deployments.ingress.v2 import tensors
 from deployments.ingress.v2.model import (
@@ -93,9 +94,11 @@ class InferenceServicer:
         self,
         model: InferenceModel,
         keys: ApiKeys | None = None,
+        access_log: AccessLog | None = None,
         on_request_end: OnRequestEnd | None = None,
     ) -> None:
         self._model = model
+        self._access_log = access_log or AccessLog()
         self._keys = keys
         self._on_request_end = on_request_end
 
@@ -155,7 +158,7 @@ class InferenceServicer:
             raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
 
     def _end(self, name: str, rpc: Rpc, context: RequestContext) -> None:
-        log_request("gRPC", name, context, rpc.probe)
+        self._access_log.write(describe_request("gRPC", name, context, rpc.probe))
         if self._on_request_end is not None and not rpc.probe:
             self._on_request_end(context)
 
