@@ -26,6 +26,8 @@ class FakeClassifier:
         self.is_ready = is_ready
         self.delay_s = delay_s
         self.calls = 0
+        self.called = asyncio.Event()
+        self.is_cancelled = False
         self.images: ImageBatch = np.zeros((0,), np.uint8)
         self._error = error
         self._failed = failed
@@ -34,7 +36,12 @@ class FakeClassifier:
     async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         self.calls += 1
         self.images = images
-        await asyncio.sleep(self.delay_s)
+        self.called.set()
+        try:
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.is_cancelled = True
+            raise
         if self._error:
             raise self._error
         rows = self._probability * np.eye(1000, dtype=np.float32)[: len(images)]

@@ -1,11 +1,10 @@
 """The application with a Classifier that fails as told by an image's first pixel."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from ray import serve
 from ray.serve import Application, Deployment
-
-from collections.abc import Sequence
 
 from deployments.common.rpc_types import CallResult, ImageBatch
 from deployments.common.settings import Settings

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class DynamicBatcher:
         self._pending_images = 0  # reserved and not done yet
         self._costs_s: deque[float] = deque(maxlen=COST_WINDOW)
         self._cost_per_image_s = 0.0
-        self._workers: set[asyncio.Task[None]] = set()
+        self._workers: set[asyncio.Task[Any] | None] = set()
 
     @property
     def pending_images(self) -> int:
@@ -80,9 +81,7 @@ class DynamicBatcher:
                 entry = (self._priority(image), next(self._sequence), image)
                 heapq.heappush(self._queue, entry)
         for _ in range(min(self._streams - len(self._workers), len(self._queue))):
-            worker = asyncio.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._workers.add(asyncio.create_task(self._work()))
 
     def _priority(self, image: QueuedImage) -> float:
         """The k-th image of an upload counts as if it had come k images' time later.
@@ -92,10 +91,15 @@ class DynamicBatcher:
         return image.request.arrived + image.index * self._cost_per_image_s
 
     async def _work(self) -> None:
-        while self._queue:
-            batch = self._take_batch()
-            if batch:
-                await self._run(batch)
+        try:
+            while self._queue:
+                batch = self._take_batch()
+                if batch:
+                    await self._run(batch)
+        finally:
+            # In the step that saw the queue empty: a done callback comes later, and what is
+            # queued until then would have no worker.
+            self._workers.discard(asyncio.current_task())
 
     def _take_batch(self) -> list[QueuedImage]:
         batch: list[QueuedImage] = []

@@ -115,7 +115,7 @@ async def _result_of(request: QueuedRequest | ServiceError) -> BatchResult | Ser
     try:
         return await request.done
     except ServiceError as error:
-        return error
+        return error.with_traceback(None)  # its trace would keep the images, in a cycle
 
 
 def _trace(

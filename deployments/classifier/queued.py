@@ -77,7 +77,9 @@ class QueuedRequest:
         if not self._missing:
             self.done.set_result(self._merge_results())
 
-    def _release_missing(self, _: asyncio.Future[BatchResult]) -> None:
+    def _release_missing(self, done: asyncio.Future[BatchResult]) -> None:
+        if not done.cancelled():
+            done.exception()  # asyncio need not log it if the caller has left
         self._release(self._missing)
         self._missing = 0
 

@@ -63,6 +63,7 @@ class _Body:
 
     async def receive(self) -> Message:
         """The next message. Raises RequestTooLarge, or Overloaded if all hold too much."""
+        self._reservation.raise_if_evicted()
         message = await self._receive_or_evicted()
         num_bytes = len(message.get("body", b""))
         self._reservation.add(num_bytes)

@@ -132,16 +132,20 @@ def read_whole_number(name: str, text: str | None, maximum: int | None = None) -
 async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
     """Cancel what is inside when the client leaves. Raises ClientDisconnect then.
 
-    To be entered when the body has been read: the next message is the disconnect.
+    To be entered when the body has been read: the next message is the disconnect. Raises
+    Overloaded if the request is evicted from the memory for bodies.
     """
     task = asyncio.current_task()
-    has_left = False
+    reason: Exception | None = None
 
     async def watch() -> None:
-        nonlocal has_left
-        while (await request.receive())["type"] != "http.disconnect":
-            continue
-        has_left = True
+        nonlocal reason
+        try:
+            while (await request.receive())["type"] != "http.disconnect":
+                continue
+            reason = ClientDisconnect()
+        except ServiceError as error:
+            reason = error
         if task is not None:
             task.cancel()
 
@@ -149,8 +153,8 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        if has_left and task is not None and task.uncancel() == 0:
-            raise ClientDisconnect from None
+        if reason is not None and task is not None and task.uncancel() == 0:
+            raise reason from None
         raise
     finally:
         watching.cancel()

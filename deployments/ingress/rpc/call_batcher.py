@@ -65,7 +65,10 @@ class CallBatcher:
         else:
             self._waiting.append(request)
             self._flush_or_wait()
-        return await request.result
+        try:
+            return await request.result
+        finally:
+            del request  # the trace of its error would keep the images, in a cycle
 
     def _flush_or_wait(self) -> None:
         waiting_images = sum(len(request.images) for request in self._waiting)
@@ -105,7 +108,9 @@ class CallBatcher:
         call.add_done_callback(self._on_call_end)
 
         def on_result(result: asyncio.Future[BatchResult]) -> None:
-            if result.cancelled() and all(each.result.cancelled() for each in group):
+            if not result.cancelled():
+                result.exception()  # asyncio need not log it if the client has left
+            elif all(each.result.cancelled() for each in group):
                 call.cancel()
 
         for request in group:

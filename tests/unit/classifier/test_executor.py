@@ -1,4 +1,4 @@
-"""The model on its threads: when it can no longer answer, its health says so."""
+"""The model on its executor: when it can no longer answer, its health says so."""
 
 import asyncio
 import threading
@@ -9,9 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from deployments.classifier import executor as module
-from deployments.classifier.batcher import Batcher, Job
-from deployments.classifier.executor import ModelThreads
+from deployments.classifier.batcher import DynamicBatcher
+from deployments.classifier.executor import ModelExecutor
 from deployments.common.errors import DeviceLost
 from deployments.common.rpc_types import ImageBatch
 from deployments.model.torch_engine import TorchModel
@@ -44,41 +43,37 @@ def lose() -> None:
 
 
 async def test_a_lost_device_fails_the_health_check() -> None:
-    threads = ModelThreads(StubModel(lose))
-    threads.check_health()
-    asked = asyncio.create_task(threads.predict(IMAGES))
+    executor = ModelExecutor(StubModel(lose))
+    executor.check_health()
+    asked = asyncio.create_task(executor.predict(IMAGES))
     await asyncio.sleep(0.05)
     with pytest.raises(DeviceLost):
-        threads.check_health()
+        executor.check_health()
     asked.cancel()
 
 
 async def test_a_batch_is_not_split_when_the_device_is_lost() -> None:
     model = StubModel(lose)
-    batcher = Batcher(ModelThreads(model).predict, max_batch_size=8)
-    deadline = asyncio.get_running_loop().time() + 60
-    jobs = [Job(image, deadline) for image in IMAGES]
-    batcher.put(jobs)
+    batcher = DynamicBatcher(ModelExecutor(model).predict, max_batch_size=8)
+    request = batcher.reserve(IMAGES, timeout_s=60)
+    batcher.enqueue([request])
     await asyncio.sleep(0.05)
     assert model.calls == 1
-    assert not any(job.outcome.done() for job in jobs)  # another replica is to answer them
+    assert not request.done.done()  # another replica is to classify them
 
 
-async def test_a_stuck_model_fails_the_health_check_until_it_answers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "STUCK_AFTER_S", 0.1)
+async def test_a_stuck_model_fails_the_health_check_until_it_answers() -> None:
     gate = threading.Event()
-    threads = ModelThreads(StubModel(gate.wait))
-    asked = asyncio.create_task(threads.predict(IMAGES))
+    executor = ModelExecutor(StubModel(gate.wait), hang_timeout_s=0.1)
+    asked = asyncio.create_task(executor.predict(IMAGES))
     await asyncio.sleep(0.02)
-    threads.check_health()
+    executor.check_health()
     await asyncio.sleep(0.1)
     with pytest.raises(RuntimeError, match="has not answered"):
-        threads.check_health()
+        executor.check_health()
     gate.set()
     await asked
-    threads.check_health()
+    executor.check_health()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Access keys: the file, the command that makes one, and who is let in over HTTP."""
+"""API keys: the file, the command that makes one, and who is let in over HTTP."""
 
 import hashlib
 import json
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from deployments.common.errors import StartupError, Unauthorized
 from deployments.common.settings import Limits
 from deployments.ingress import auth
 from deployments.ingress.application import create_application
 from deployments.ingress.auth import ApiKeys, generate_api_key
+from deployments.ingress.images.pipeline import Pipeline
 from testing.fake_classifier import FakeClassifier
 from testing.service import ROOT
 from tests.unit.ingress.test_application import JPEG, error_of
@@ -40,7 +41,7 @@ def keys(file: Path, monkeypatch: pytest.MonkeyPatch) -> ApiKeys:
 
 
 def test_a_key_tells_whose_it_is(keys: ApiKeys) -> None:
-    assert (keys.identify(ALICE), keys.identify(BOB)) == ("alice", "bob")
+    assert (keys.authenticate(ALICE), keys.authenticate(BOB)) == ("alice", "bob")
 
 
 # Numbered: a key is another one in each process, and so would be the name of its test.
@@ -49,7 +50,7 @@ def test_a_key_tells_whose_it_is(keys: ApiKeys) -> None:
 )
 def test_another_key_is_refused(keys: ApiKeys, key: str) -> None:
     with pytest.raises(Unauthorized):
-        keys.identify(key)
+        keys.authenticate(key)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,9 @@ def test_a_file_that_is_not_there_is_no_start(tmp_path: Path) -> None:
 
 def test_a_changed_file_is_read_again(keys: ApiKeys, file: Path) -> None:
     file.write_text(BOBS_LINE)
-    assert keys.identify(BOB) == "bob"
+    assert keys.authenticate(BOB) == "bob"
     with pytest.raises(Unauthorized):
-        keys.identify(ALICE)
+        keys.authenticate(ALICE)
 
 
 def test_a_replaced_file_of_the_same_size_and_time_is_read_again(keys: ApiKeys, file: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_read_again(keys: ApiKeys, 
     replacement.write_text(line.ljust(before.st_size, "\n"))
     os.utime(replacement, ns=(before.st_atime_ns, before.st_mtime_ns))
     replacement.replace(file)
-    assert keys.identify(other) == "carol"
+    assert keys.authenticate(other) == "carol"
 
 
 @pytest.mark.parametrize("text", ["nonsense", None])
@@ -101,11 +102,11 @@ def test_a_file_that_goes_bad_leaves_the_last_good_keys(
         file.unlink()
     else:
         file.write_text(text)
-    assert keys.identify(ALICE) == "alice"
-    assert "the access keys stay as they were" in caplog.text
+    assert keys.authenticate(ALICE) == "alice"
+    assert "the API keys stay as they were" in caplog.text
     file.write_text(BOBS_LINE)
     with pytest.raises(Unauthorized):
-        keys.identify(ALICE)
+        keys.authenticate(ALICE)
 
 
 def test_the_command_shows_a_key_once_and_prints_its_line() -> None:
@@ -124,17 +125,20 @@ def test_the_command_refuses_a_name_that_would_break_the_file() -> None:
 Counted = list[tuple[str, str]]
 
 
-def make_api(keys: ApiKeys | None, counted: Counted) -> FastAPI:
+def make_api(keys: ApiKeys | None, counted: Counted) -> Starlette:
     return create_application(
-        FakeClassifier(),
-        Limits(),
+        Pipeline(FakeClassifier(), Limits()),
         keys,
         lambda record: counted.append((record.client, record.status)),
     )
 
 
 async def ask(
-    api: FastAPI, path: str = "/predict", method: str = "POST", root_path: str = "", **headers: str
+    api: Starlette,
+    path: str = "/predict",
+    method: str = "POST",
+    root_path: str = "",
+    **headers: str,
 ) -> httpx.Response:
     transport = httpx.ASGITransport(api, root_path=root_path)
     sent = {"Content-Type": "image/jpeg"}
@@ -213,7 +217,7 @@ async def test_neither_the_host_nor_a_prefix_opens_what_is_closed(keys: ApiKeys)
 @pytest.mark.anyio
 async def test_what_is_for_everybody_stays_open(keys: ApiKeys) -> None:
     api = make_api(keys, [])
-    paths = ["/", "/static/page.js", "/docs", "/openapi.json", "/static-offline-docs/favicon.png"]
+    paths = ["/", "/static/page.js", "/docs", "/openapi.json", "/docs/assets/favicon.png"]
     paths += ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"]
     for path in paths:
         assert (await ask(api, path, "GET")).status_code == 200, path

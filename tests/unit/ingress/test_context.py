@@ -10,6 +10,7 @@ from deployments.common.settings import Limits
 from deployments.ingress import metrics
 from deployments.ingress.application import create_application
 from deployments.ingress.context import RequestContext
+from deployments.ingress.images.pipeline import Pipeline
 from deployments.ingress.v2.grpc import InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
 from testing.fake_classifier import FakeClassifier
@@ -22,7 +23,8 @@ PICTURE = encode(make_picture(1))
 
 async def post(classifier: FakeClassifier, *files: bytes) -> RequestContext:
     records: list[RequestContext] = []
-    transport = httpx.ASGITransport(create_application(classifier, Limits(), observe=records.append))
+    application = create_application(Pipeline(classifier, Limits()), on_request_end=records.append)
+    transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         parts = [("file", (f"{index}.png", file)) for index, file in enumerate(files)]
         await client.post("/predict", files=parts)
@@ -33,7 +35,7 @@ async def post(classifier: FakeClassifier, *files: bytes) -> RequestContext:
 
 async def test_every_image_has_an_outcome() -> None:
     record = await post(FakeClassifier(failed=frozenset({1})), PICTURE, PICTURE, b"no image")
-    assert (record.status, record.refusal, record.images) == ("200", "", 3)
+    assert (record.status, record.error_code, record.images) == ("200", "", 3)
     expected = {"classified": 1, "internal": 1, "unsupported_media_type": 1}
     assert dict(record.outcomes) == expected
     assert record.received_bytes > 2 * len(PICTURE)
@@ -47,26 +49,26 @@ async def test_what_did_not_happen_is_not_counted(
 ) -> None:
     record = await post(FakeClassifier(failed=frozenset(failed)), PICTURE)
     assert dict(record.outcomes) == outcomes
-    metrics.observe(record)  # Ray refuses to count nothing
+    metrics.record_request(record)  # Ray refuses to count nothing
 
 
 async def test_a_refused_request_says_why_and_has_no_outcomes() -> None:
     record = await post(FakeClassifier(error=Overloaded("full")), PICTURE)
-    assert (record.status, record.refusal, record.images) == ("503", "overloaded", 1)
+    assert (record.status, record.error_code, record.images) == ("503", "overloaded", 1)
     assert not record.outcomes
 
 
 async def test_calls_over_grpc_are_told_of_as_requests_are() -> None:
     records: list[RequestContext] = []
-    model = InferenceModel(FakeClassifier(delay_s=60), Limits())
-    servicer = InferenceServicer(model, "local", observe=records.append)
+    model = InferenceModel(Pipeline(FakeClassifier(delay_s=60), Limits()))
+    servicer = InferenceServicer(model, on_request_end=records.append)
     waiting = asyncio.create_task(call(servicer, make_request(), Context()))
     await asyncio.sleep(0.1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     servicer = InferenceServicer(
-        InferenceModel(FakeClassifier(), Limits()), "local", observe=records.append
+        InferenceModel(Pipeline(FakeClassifier(), Limits())), on_request_end=records.append
     )
     await call(servicer, make_request(), Context())
     await call(servicer, make_request(raw_input_contents=[b"too short"]), Context())

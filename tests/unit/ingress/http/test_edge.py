@@ -1,127 +1,101 @@
-"""The middleware of Ray's proxy around a stand-in for Ray: its words, and when bodies are read."""
+"""The middleware around Ray's own handler: ids, control headers, and Ray's own responses."""
 
-import asyncio
-import json
-import time
-from collections.abc import AsyncIterator
-from typing import Any
+import logging
+from http import HTTPStatus
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.common.errors import InternalError, QueueFull
-from deployments.ingress.http.body_limit import BODY_WANTED
-from deployments.ingress.http.edge import ProxyEnvelope
-from deployments.ingress.http.middleware import render_error
+from deployments.ingress.http.edge import EdgeMiddleware, error_for_ray_status
 
 pytestmark = pytest.mark.anyio
 
-TERMS = {"type": BODY_WANTED, "max_bytes": 100, "max_buffered_bytes": 150, "timeout_s": 30.0}
+CONTROL_HEADERS = [
+    (b"x-request-timeout-seconds", b"0"),
+    (b"x-request-disconnect-disabled", b"?1"),
+]
 
 
-class Client:
-    """Sends a body in pieces, and keeps what it gets."""
+class Application:
+    """Responds as the application does, and keeps the headers it was sent."""
 
-    def __init__(self, *pieces: bytes) -> None:
-        self.sent = 0
-        self.answer: list[Message] = []
-        self._pieces = pieces
-
-    async def receive(self) -> Message:
-        if self.sent == len(self._pieces):
-            await asyncio.Event().wait()
-        self.sent += 1
-        return {
-            "type": "http.request",
-            "body": self._pieces[self.sent - 1],
-            "more_body": True,
-        }
-
-    async def send(self, message: Message) -> None:
-        self.answer.append(message)
-
-    @property
-    def told(self) -> tuple[int, str]:
-        start, body = self.answer
-        return start["status"], json.loads(body["body"])["error"]["code"]
-
-
-async def run(proxy: ProxyEnvelope, client: Client, has_body: bool = True) -> None:
-    headers = [(b"transfer-encoding", b"chunked")] if has_body else []
-    scope: Scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
-    await proxy(scope, client.receive, client.send)
-
-
-class Ray:
-    """Reads as Ray's proxy does: all that comes, and is gone when the client is."""
-
-    def __init__(self, terms: Message | None) -> None:
-        self.terms = terms
-        self.received: list[bytes] = []
+    def __init__(self, status: int = 200) -> None:
+        self.headers = Headers()
+        self._status = status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reading = asyncio.create_task(self._read(receive))
-        await asyncio.sleep(0.01)
-        if self.terms is not None and BODY_WANTED in scope.get("extensions", {}):
-            await send(self.terms)
-        await asyncio.wait([reading], timeout=0.2)
-        reading.cancel()
-
-    async def _read(self, receive: Receive) -> None:
-        while (message := await receive())["type"] != "http.disconnect":
-            self.received.append(message["body"])
+        self.headers = Headers(scope=scope)
+        response = PlainTextResponse("ours", self._status, {"X-Model-Version": "1"})
+        await response(scope, receive, send)
 
 
-async def test_a_body_is_not_read_before_the_application_wants_it() -> None:
-    client = Client(b"x")
-    await run(ProxyEnvelope(Ray(None)), client)
-    assert client.sent == 0
-    assert client.told == (503, "unavailable")
+async def post(
+    app: ASGIApp,
+    headers: list[tuple[str, str]] | None = None,
+    path: str = "/predict",
+    control_headers: list[tuple[bytes, bytes]] = CONTROL_HEADERS,
+) -> httpx.Response:
+    transport = httpx.ASGITransport(EdgeMiddleware(app, control_headers))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.post(path, headers=headers)
 
 
-async def test_a_body_is_read_no_further_than_the_application_wants_it() -> None:
-    client, ray = Client(*[b"x" * 40] * 9), Ray(TERMS)
-    await run(ProxyEnvelope(ray), client)
-    assert [len(piece) for piece in ray.received] == [40, 40, 40]  # it sees that this is too much
-    assert client.sent == 3
+async def test_a_good_request_id_reaches_the_application() -> None:
+    application = Application()
+    await post(application, [("X-Request-ID", "client-1.a_B")])
+    assert application.headers.getlist("x-request-id") == ["client-1.a_B"]
 
 
-async def test_the_largest_of_too_many_bytes_is_refused_and_the_others_go_on() -> None:
-    large, small = Client(b"x" * 90), Client(b"x" * 40, b"x" * 40)
-    ray = Ray(TERMS)
-    proxy = ProxyEnvelope(ray)
-    await asyncio.gather(run(proxy, large), run(proxy, small))
-    assert large.told == (503, "overloaded")
-    assert small.sent == 2
-    assert small.told == (503, "unavailable")  # this Ray answers nobody
+@pytest.mark.parametrize("sent", [[], [""], ["a b"], ["x" * 129], ["a\tb"]])
+async def test_a_bad_request_id_is_replaced_by_a_new_one(sent: list[str]) -> None:
+    application = Application()
+    await post(application, [("X-Request-ID", each) for each in sent])
+    (first,) = application.headers.getlist("x-request-id")
+    await post(application)
+    (second,) = application.headers.getlist("x-request-id")
+    assert len(first) == 32
+    assert first not in sent
+    assert first != second
 
 
-async def test_a_request_without_a_body_takes_nothing_from_those_with_one() -> None:
-    upload, probe = Client(b"x" * 90), Client(b"")
-    proxy = ProxyEnvelope(Ray(TERMS))
-    uploading = asyncio.create_task(run(proxy, upload))
-    await asyncio.sleep(0.1)  # it holds its bytes for longer than that
-    assert upload.sent == 1
-    await run(proxy, probe, has_body=False)
-    await uploading
-    assert upload.told == (503, "unavailable")  # this Ray answers nobody, and none was refused
+async def test_of_several_request_ids_one_is_left() -> None:
+    application = Application()
+    await post(application, [("X-Request-ID", "first"), ("X-Request-ID", "second")])
+    assert application.headers.getlist("x-request-id") == ["first"]
 
 
-async def test_no_answer_after_the_deadline_is_that() -> None:
-    client = Client(b"x")
-    await run(ProxyEnvelope(Ray(TERMS | {"timeout_s": 0.1})), client)
-    assert client.told == (504, "deadline_exceeded")
+async def test_control_headers_of_a_client_are_replaced() -> None:
+    application = Application()
+    sent = [
+        ("X-Request-Timeout-Seconds", "900"),
+        ("X-Request-Disconnect-Disabled", "?0"),
+        ("Serve_Multiplexed_Model_Id", "a"),
+        ("Serve-Multiplexed-Model-Id", "b"),
+        ("X-Api-Key", "kept"),
+    ]
+    await post(application, sent)
+    assert application.headers.getlist("x-request-timeout-seconds") == ["0"]
+    assert application.headers.getlist("x-request-disconnect-disabled") == ["?1"]
+    assert not {"serve_multiplexed_model_id", "serve-multiplexed-model-id"} & {*application.headers}
+    assert application.headers["x-api-key"] == "kept"
+    await post(application, sent, control_headers=[])
+    assert "x-request-timeout-seconds" not in application.headers
 
 
-async def test_a_websocket_is_closed() -> None:
-    async def app(*_: Any) -> None:
-        raise AssertionError("it reached the application")
+@pytest.mark.parametrize("status", [200, 404, 408, 429, 500, 503])
+async def test_the_applications_response_passes_as_it_is(status: int) -> None:
+    response = await post(Application(status))
+    assert (response.status_code, response.text) == (status, "ours")
+    assert response.headers["X-Model-Version"] == "1"
 
-    client = Client()
-    await ProxyEnvelope(app)({"type": "websocket", "path": "/"}, client.receive, client.send)
-    assert client.answer == [{"type": "websocket.close"}]
+
+@pytest.mark.parametrize("path", ["/-/healthz", "/-/routes"])
+async def test_rays_own_paths_are_left_to_ray(path: str) -> None:
+    response = await post(PlainTextResponse("success"), path=path)
+    assert response.text == "success"
 
 
 @pytest.mark.parametrize(
@@ -129,77 +103,57 @@ async def test_a_websocket_is_closed() -> None:
     [
         (404, 503, "unavailable"),  # nothing is deployed
         (408, 504, "deadline_exceeded"),
+        (418, 500, "internal"),
         (429, 503, "overloaded"),  # `backpressure_config` of the ingress
         (500, 503, "unavailable"),  # an ingress died at work
         (503, 503, "unavailable"),
     ],
 )
-async def test_rays_own_answers_have_our_form(rays: int, status: int, code: str) -> None:
-    async def ray(scope: Scope, receive: Receive, send: Send) -> None:
-        await PlainTextResponse("a trace at 10.0.0.1", rays)(scope, receive, send)
-
-    transport = httpx.ASGITransport(ProxyEnvelope(ray))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        response = await client.post("/predict")
+async def test_rays_own_responses_get_our_form(rays: int, status: int, code: str) -> None:
+    response = await post(PlainTextResponse("a trace at 10.0.0.1", rays), [("X-Request-ID", "me")])
     assert response.status_code == status
     assert response.json()["error"]["code"] == code
     assert "10.0.0.1" not in response.text
+    assert response.headers["X-Request-ID"] == "me"
     assert response.headers["X-Model-Version"] == "unknown"
-    assert "X-Refuse-For-S" not in response.headers
     assert ("Retry-After" in response.headers) == (status == 503)
 
 
-class LongFull(QueueFull):
-    """Long enough for a busy machine to ask again within the period."""
+async def test_under_v2_they_get_the_form_of_the_protocol() -> None:
+    response = await post(PlainTextResponse("gone", 500), path="/v2/models/densenet121/infer")
+    assert response.json().keys() == {"error"}
+    assert "ingress was lost" in response.json()["error"]
 
-    refuse_for_s = 1.0
 
+async def test_if_ray_sends_nothing_or_fails_the_client_still_gets_a_response(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def silent(_: Scope, __: Receive, ___: Send) -> None:
+        return
 
-async def test_a_full_queue_is_refused_before_the_body_is_read_and_for_a_moment_only() -> None:
-    asked: list[str] = []
+    async def broken(_: Scope, __: Receive, ___: Send) -> None:
+        raise RuntimeError("secret at 10.0.0.1")
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope["path"])
-        refusal = render_error(LongFull("too many", 7), scope["path"], {"X-Model-Version": "1"})
-        await refusal(scope, receive, send)
-
-    async def body() -> AsyncIterator[bytes]:
-        raise AssertionError("the body was read")
-        yield b""
-
-    transport = httpx.ASGITransport(ProxyEnvelope(application))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        first = await client.post("/predict")
-        second = await client.post("/predict", content=body())
-        await client.get("/readyz")
-        await asyncio.sleep(LongFull.refuse_for_s)
-        await client.post("/predict")
-    for response in (first, second):
+    for app in (silent, broken):
+        response = await post(app)
         assert response.status_code == 503
-        assert response.json()["error"]["code"] == "overloaded"
-        assert response.headers["Retry-After"] == "7"
-        assert response.headers["X-Model-Version"] == "1"
-        assert "X-Refuse-For-S" not in response.headers
-    assert asked == ["/predict", "/readyz", "/predict"]
+        assert "secret" not in response.text
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-async def test_after_a_full_queue_one_is_let_in_then_two_then_four() -> None:
-    full = True
+async def test_a_websocket_is_closed() -> None:
+    sent: list[Message] = []
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        error = LongFull("too many", 7) if full else InternalError("let in")
-        answer = render_error(error, scope["path"], {"X-Model-Version": "1"})
-        await answer(scope, receive, send)
+    async def send(message: Message) -> None:
+        sent.append(message)
 
-    transport = httpx.ASGITransport(ProxyEnvelope(application))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        await client.post("/predict")
-        full = False
-        refused_at = time.monotonic()
-        let_in = []
-        for period in range(4):
-            middle = refused_at + (period + 0.5) * LongFull.refuse_for_s
-            await asyncio.sleep(middle - time.monotonic())
-            responses = [await client.post("/predict") for _ in range(20)]
-            let_in.append(sum(response.status_code == 500 for response in responses))
-    assert let_in == [0, 1, 2, 4]
+    async def receive() -> Message:
+        raise AssertionError("read from it")
+
+    await EdgeMiddleware(Application(), [])({"type": "websocket", "path": "/"}, receive, send)
+    assert sent == [{"type": "websocket.close"}]
+
+
+def test_every_status_of_ray_has_an_error() -> None:
+    for status in (None, *HTTPStatus):
+        assert error_for_ray_status(status).status >= 500

@@ -13,7 +13,7 @@ from deployments.common.errors import ImageError
 from deployments.common.settings import Limits
 from deployments.ingress.context import RequestContext
 from deployments.ingress.images.multipart import Upload
-from deployments.ingress.images.pipeline import ClassifierPort, Pipeline
+from deployments.ingress.images.pipeline import ClassifierClient, Pipeline
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def no_garbage_collector() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_garbage_collector")
 def test_an_image_that_is_refused_is_not_kept_by_its_error() -> None:
-    pipeline = Pipeline(cast("ClassifierPort", None), Limits())
+    pipeline = Pipeline(cast("ClassifierClient", None), Limits())
     data = b"\x89PNG\r\n\x1a\n" + bytes(1000)
     references = sys.getrefcount(data)
     results = asyncio.run(

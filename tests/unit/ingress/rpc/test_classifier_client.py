@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,14 +16,16 @@ from deployments.common.errors import (
     ServiceError,
     Unavailable,
 )
-from deployments.common.rpc_types import BatchResult, ImageBatch
-from deployments.ingress.rpc.classifier_client import MAX_RETRIES, RemoteClassifier
-from deployments.ingress.rpc.retry_budget import FLOOR
+from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch
+from deployments.ingress.rpc.classifier_client import MAX_RETRIES, RayClassifierClient
+from deployments.ingress.rpc.retry_budget import MIN_RETRIES
 
 pytestmark = pytest.mark.anyio
 
 IMAGES = np.zeros((2, 2, 2, 3), np.uint8)
 DIED = ActorDiedError()
+POISON = 255
+"""A pixel that kills every replica that gets it."""
 UNAVAILABLE = ActorUnavailableError("gone", None)
 
 
@@ -51,16 +53,26 @@ class Handle:
         self.classify = _Method(self._classify)
         self.version = _Method(self._version)
 
-    def _classify(self, images: ImageBatch, _: float) -> Response:
-        self.responses.append(Response(self._answer(images)))
+    def options(self, **_: str) -> "Handle":
+        return self
+
+    def _classify(
+        self, images: ImageBatch, sizes: Sequence[int], timeouts_s: Sequence[float]
+    ) -> Response:
+        assert len(images) == sum(sizes)
+        assert len(sizes) == len(timeouts_s)
+        self.responses.append(Response(self._answer(images, sizes)))
         return self.responses[-1]
 
-    async def _answer(self, images: ImageBatch) -> BatchResult:
-        if (error := next(self._errors, None)) is not None:
+    async def _answer(self, images: ImageBatch, sizes: Sequence[int]) -> CallResult:
+        if (images == POISON).any():
+            raise DIED
+        error = next(self._errors, None)
+        if error is not None and not isinstance(error, ServiceError):
             raise error
         await asyncio.sleep(self._delay_s)
-        rows = np.eye(1000, dtype=np.float32)[: len(images)]
-        return BatchResult(rows, frozenset(), "test", 1.0, 1.0, len(images))
+        results = [error or _result(size) for size in sizes]
+        return CallResult(results, "test", 8)
 
     def _version(self) -> Response:
         async def answer() -> str:
@@ -69,37 +81,35 @@ class Handle:
         return Response(answer())
 
 
+def _result(num_images: int) -> BatchResult:
+    rows = np.eye(1000, dtype=np.float32)[:num_images]
+    return BatchResult(rows, frozenset(), 1.0, 1.0, num_images)
+
+
 class _Method:
     def __init__(self, remote: Callable[..., Response]) -> None:
         self.remote = remote
 
 
-async def meet(handle: Handle) -> RemoteClassifier:
-    classifier = RemoteClassifier(cast("Any", handle))
-    await classifier.meet()
+async def connect(handle: Handle) -> RayClassifierClient:
+    classifier = RayClassifierClient(cast("Any", handle))
+    await classifier.wait_ready()
     return classifier
-
-
-def remote(error: ServiceError) -> Exception:
-    """As it arrives from a replica."""
-    make: Any = RayTaskError
-    arriving: Exception = make("classify", "the trace", error).as_instanceof_cause()
-    return arriving
 
 
 @pytest.mark.parametrize("error", [DIED, UNAVAILABLE, ObjectLostError("", None, "")])
 async def test_a_replica_that_dies_costs_no_request(error: Exception) -> None:
     handle = Handle(error)
-    classifier = await meet(handle)
+    classifier = await connect(handle)
     answer = await classifier.classify(IMAGES, 10)
     assert len(answer.probabilities) == 2
     assert len(handle.responses) == 2
     assert classifier.is_ready
 
 
-async def test_an_image_that_kills_whoever_gets_it_does_not_kill_them_all() -> None:
+async def test_an_image_that_kills_each_replica_does_not_kill_them_all() -> None:
     handle = Handle(*[DIED] * 100)
-    classifier = await meet(handle)
+    classifier = await connect(handle)
     with pytest.raises(Unavailable):
         await classifier.classify(IMAGES, 10)
     assert len(handle.responses) == MAX_RETRIES + 1
@@ -107,16 +117,16 @@ async def test_an_image_that_kills_whoever_gets_it_does_not_kill_them_all() -> N
 
 async def test_a_dying_cluster_is_not_stormed() -> None:
     handle = Handle(*[DIED] * 10_000)
-    classifier = await meet(handle)
+    classifier = await connect(handle)
     asked = [classifier.classify(IMAGES, 60) for _ in range(200)]
     failures = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(failure, Unavailable) for failure in failures)
-    assert len(handle.responses) <= 200 + FLOOR + 0.2 * 200 + 10
+    assert len(handle.responses) <= 200 + MIN_RETRIES + 0.2 * 200 + 10
 
 
 async def test_retries_end_with_the_deadline() -> None:
     handle = Handle(DIED, delay_s=30)
-    classifier = await meet(handle)
+    classifier = await connect(handle)
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         await classifier.classify(IMAGES, 0.3)
@@ -126,7 +136,7 @@ async def test_retries_end_with_the_deadline() -> None:
 
 async def test_a_client_that_goes_takes_its_call_with_it() -> None:
     handle = Handle(delay_s=30)
-    classifier = await meet(handle)
+    classifier = await connect(handle)
     asked = asyncio.create_task(classifier.classify(IMAGES, 30))
     await asyncio.sleep(0.01)
     asked.cancel()
@@ -136,32 +146,65 @@ async def test_a_client_that_goes_takes_its_call_with_it() -> None:
 
 
 async def test_a_full_queue_is_believed_for_a_moment() -> None:
-    handle = Handle(remote(QueueFull("full", 4)))
-    classifier = await meet(handle)
+    handle = Handle(QueueFull("full", 4))
+    classifier = await connect(handle)
     with pytest.raises(QueueFull):
         await classifier.classify(IMAGES, 10)
     with pytest.raises(QueueFull) as refusal, classifier.admit():
-        pytest.fail("it was let in")
+        pytest.fail("it was admitted")
     assert refusal.value.retry_after_s == 4
-    await asyncio.sleep(QueueFull.refuse_for_s)
+    await asyncio.sleep(QueueFull.open_for_s)
     with classifier.admit():
         await classifier.classify(IMAGES, 10)
 
 
-async def test_when_it_is_closed_who_was_let_in_is_served_and_nobody_else() -> None:
-    classifier = await meet(Handle())
+async def test_draining_serves_what_was_admitted_and_admits_no_more() -> None:
+    classifier = await connect(Handle())
     with classifier.admit():
-        assert classifier.close() == 1
+        assert classifier.start_draining() == 1
         assert not classifier.is_ready
         with pytest.raises(Unavailable), classifier.admit():
-            pytest.fail("it was let in")
+            pytest.fail("it was admitted")
         await classifier.classify(IMAGES, 10)
-    assert classifier.close() == 0
+    assert classifier.start_draining() == 0
 
 
 async def test_one_who_has_too_little_time_keeps_nobody_else_out() -> None:
-    handle = Handle(remote(Overloaded("late", 4)))
-    classifier = await meet(handle)
+    handle = Handle(Overloaded("late", 4))
+    classifier = await connect(handle)
     with pytest.raises(Overloaded):
         await classifier.classify(IMAGES, 0.1)
     await classifier.classify(IMAGES, 10)
+
+
+async def test_a_poison_image_harms_only_itself_however_many_share_its_call() -> None:
+    handle = Handle(delay_s=0.01)
+    classifier = await connect(handle)
+    poison = np.full((1, 2, 2, 3), POISON, np.uint8)
+    requests = [classifier.classify(each, 10) for each in [IMAGES] * 3 + [poison] + [IMAGES] * 3]
+    results = await asyncio.gather(*requests, return_exceptions=True)
+    assert isinstance(results.pop(3), Unavailable)
+    assert [type(result) for result in results] == [BatchResult] * 6
+    assert len(handle.responses) < 7 + 6 + MAX_RETRIES + 1
+
+
+async def test_an_error_inside_the_classifier_is_raised_without_its_remote_trace() -> None:
+    make: Any = RayTaskError
+    arriving = make("classify", "the trace", DeadlineExceeded("late")).as_instanceof_cause()
+    classifier = await connect(Handle(arriving))
+    with pytest.raises(DeadlineExceeded) as raised:
+        await classifier.classify(IMAGES, 10)
+    assert raised.value.message == "late"
+    assert not isinstance(raised.value, RayTaskError)
+
+
+async def test_a_client_that_leaves_takes_nothing_from_those_who_share_its_call() -> None:
+    handle = Handle(delay_s=0.05)
+    classifier = await connect(handle)
+    first = asyncio.create_task(classifier.classify(IMAGES, 10))
+    await asyncio.sleep(0)
+    leaves, stays = (asyncio.create_task(classifier.classify(IMAGES, 10)) for _ in range(2))
+    await first
+    leaves.cancel()
+    assert len((await stays).probabilities) == 2
+    assert not any(response.cancelled for response in handle.responses)

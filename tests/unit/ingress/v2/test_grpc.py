@@ -1,6 +1,7 @@
 """The gRPC methods with a classifier that does as told; the proxy's side is a stub."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -9,8 +10,10 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from deployments.common.errors import Overloaded
-from deployments.common.settings import GrpcClients, Limits
-from deployments.ingress.v2.grpc import InferenceServicer, is_local
+from deployments.common.settings import Limits
+from deployments.ingress.auth import ApiKeys, generate_api_key
+from deployments.ingress.images.pipeline import Pipeline
+from deployments.ingress.v2.grpc import RPCS, InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
 from testing.fake_classifier import FakeClassifier
 
@@ -20,13 +23,16 @@ pytestmark = pytest.mark.anyio
 class Context:
     """Of `RayServegRPCContext`, what the methods use."""
 
-    def __init__(self, peer: str = "ipv4:127.0.0.1:4000") -> None:
-        self._peer = peer
+    def __init__(self, *metadata: tuple[str, str]) -> None:
+        self._metadata = metadata
         self._code: grpc.StatusCode | None = None
         self.details = ""
 
     def peer(self) -> str:
-        return self._peer
+        return "ipv4:10.0.0.7:4000"
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._metadata
 
     def code(self) -> grpc.StatusCode | None:
         return self._code
@@ -39,10 +45,10 @@ class Context:
 
 
 def make_servicer(
-    classifier: FakeClassifier | None = None, clients: GrpcClients = "local", **limits: Any
+    classifier: FakeClassifier | None = None, keys: ApiKeys | None = None, **limits: Any
 ) -> Any:
-    model = InferenceModel(classifier or FakeClassifier(), Limits(**limits))
-    return InferenceServicer(model, clients)
+    model = InferenceModel(Pipeline(classifier or FakeClassifier(), Limits(**limits)))
+    return InferenceServicer(model, keys)
 
 
 def make_request(num_images: int = 1, **fields: Any) -> Any:
@@ -58,36 +64,6 @@ def make_request(num_images: int = 1, **fields: Any) -> Any:
 
 async def call(servicer: Any, request: Any, context: Context) -> Any:
     return await servicer.ModelInfer(request.SerializeToString(), context)
-
-
-@pytest.mark.parametrize(
-    ("peer", "local"),
-    [
-        ("ipv4:127.0.0.1:4000", True),
-        ("ipv4:127.8.8.8:4000", True),
-        ("ipv6:[::1]:4000", True),
-        ("ipv6:%5B::1%5D:4000", True),
-        ("ipv6:[::ffff:127.0.0.1]:4000", True),
-        ("unix:/run/socket", True),
-        ("ipv4:10.0.0.7:4000", False),
-        ("ipv6:[2001:db8::1]:4000", False),
-        ("ipv6:[::ffff:10.0.0.7]:4000", False),
-        ("", False),
-        ("vsock:3:5", False),
-    ],
-)
-def test_a_peer_is_local_or_not_by_its_address(peer: str, local: bool) -> None:
-    assert is_local(peer) is local
-
-
-async def test_a_client_from_elsewhere_is_refused_unless_any_is_answered() -> None:
-    context = Context("ipv4:10.0.0.7:4000")
-    await call(make_servicer(), make_request(), context)
-    assert context.code() == grpc.StatusCode.PERMISSION_DENIED
-    context = Context("ipv4:10.0.0.7:4000")
-    answer = await call(make_servicer(clients="any"), make_request(), context)
-    assert context.code() is None
-    assert answer.outputs
 
 
 async def test_a_message_over_the_limit_is_refused_before_it_is_parsed() -> None:
@@ -144,3 +120,45 @@ async def test_one_image_too_many_is_refused() -> None:
     context = Context()
     await call(make_servicer(max_images=2), make_request(3), context)
     assert context.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+KEY, KEY_LINE = generate_api_key("alice")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> ApiKeys:
+    path = tmp_path / "keys"
+    path.write_text(KEY_LINE)
+    return ApiKeys(path)
+
+
+async def test_a_call_without_a_key_is_rejected_unless_it_asks_for_health(keys: ApiKeys) -> None:
+    servicer = make_servicer(keys=keys)
+    rejected = set()
+    for name in RPCS:
+        context = Context()
+        await getattr(servicer, name)(b"", context)
+        if context.code() == grpc.StatusCode.UNAUTHENTICATED:
+            rejected.add(name)
+    assert RPCS.keys() - rejected == {"ServerLive", "ServerReady"}
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+async def test_a_call_with_a_key_is_admitted_under_its_clients_name(
+    header: str, keys: ApiKeys, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="ray.serve")
+    context = Context((header, f"Bearer {KEY}" if header == "authorization" else KEY))
+    await call(make_servicer(keys=keys), make_request(), context)
+    assert context.code() is None
+    (record,) = caplog.records
+    fields = vars(record)
+    assert (fields["client"], fields["client_address"]) == ("alice", "ipv4:10.0.0.7:4000")
+
+
+async def test_the_access_log_names_the_error_of_a_call(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="ray.serve")
+    await make_servicer().ModelInfer(b"\xff", Context())
+    (record,) = caplog.records
+    fields = vars(record)
+    assert (fields["status"], fields["error"]) == ("INVALID_ARGUMENT", "malformed_request")

@@ -11,6 +11,7 @@ import pytest
 from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
 from deployments.ingress.application import create_application
+from deployments.ingress.images.pipeline import Pipeline
 from testing.fake_classifier import FakeClassifier
 from testing.pictures import encode, make_picture
 
@@ -28,7 +29,7 @@ async def send(
     limits: Limits | None = None,
     **options: Any,
 ) -> httpx.Response:
-    transport = httpx.ASGITransport(create_application(classifier, limits or Limits()))
+    transport = httpx.ASGITransport(create_application(Pipeline(classifier, limits or Limits())))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.request(method, path, **options)
 
