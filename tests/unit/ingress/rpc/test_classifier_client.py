@@ -7,7 +7,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectLostError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    ObjectLostError,
+    RayError,
+    RayTaskError,
+)
 
 from deployments.common.errors import (
     DeadlineExceeded,
@@ -68,7 +74,7 @@ class Handle:
         if (images == POISON).any():
             raise DIED
         error = next(self._errors, None)
-        if error is not None and not isinstance(error, ServiceError):
+        if isinstance(error, RayError) or not isinstance(error, ServiceError | None):
             raise error
         await asyncio.sleep(self._delay_s)
         results = [error or _result(size) for size in sizes]
