@@ -9,6 +9,8 @@ import threading
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from deployments.ingress.context import RequestContext
+
 WRITE_PERIOD_S = 0.5
 """How long a line waits at most before it is in the file."""
 
@@ -22,6 +24,14 @@ class Entry:
     level: int
     message: str
     fields: dict[str, object]
+
+
+def describe_request(method: str, path: str, context: RequestContext, is_probe: bool) -> Entry:
+    """A request's line in the access log; images are not logged."""
+    level = logging.WARNING if context.is_server_error else logging.INFO
+    fields = {"method": method, "path": path, **context.log_fields()}
+    message = f"{method} {path} {context.status}"
+    return Entry(logging.DEBUG if is_probe else level, message, fields)
 
 
 class AccessLog:

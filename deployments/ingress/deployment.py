@@ -24,13 +24,13 @@ class Ingress(InferenceServicer):
     """Parses uploads, decodes images, responds; holds no model."""
 
     def __init__(self, classifier: DeploymentHandle[Any], settings: Settings) -> None:
+        self._access_log = AccessLog()  # first: `__del__` wants it whatever fails after it
         self._classifier = RayClassifierClient(classifier)
         self._pipeline = Pipeline(self._classifier, settings.limits)
         path = settings.api_keys_file
         self._keys = ApiKeys(Path(path)) if path else None
         metrics.create_series()
         model = InferenceModel(self._pipeline)
-        self._access_log = AccessLog()
         self._access_log.start()
         super().__init__(model, self._keys, self._access_log, metrics.record_request)
 

@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.common.errors import RequestTooLarge
 from deployments.common.settings import Limits
+from deployments.ingress.body_budget import BodyBudget, Reservation
 from deployments.ingress.context import RequestContext
-from deployments.ingress.http.body_budget import BodyBudget, Reservation
 from deployments.ingress.http.responses import error_response
 
 

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.common.errors import Unauthorized
-from deployments.ingress.access_log import AccessLog, Entry
+from deployments.ingress.access_log import AccessLog, describe_request
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
 from deployments.ingress.http.responses import error_response
@@ -74,8 +74,8 @@ def _open_context(scope: Scope) -> RequestContext:
     headers = Headers(scope=scope)
     client = scope.get("client") or ("",)
     context = RequestContext(
-        # HAProxy and other proxies add the address they saw at the end.
         request_id=headers.get("x-request-id", ""),
+        # HAProxy and other proxies add the address they saw at the end.
         client_address=headers.get("x-forwarded-for", client[0]).rpartition(",")[2].strip(),
         user_agent=headers.get("user-agent", "")[:_MAX_USER_AGENT_CHARS],
     )
@@ -100,14 +100,6 @@ class _Response:
             self._context.status = str(message["status"])
             MutableHeaders(scope=message)["X-Model-Version"] = self._model_version()
         await self._send(message)
-
-
-def describe_request(method: str, path: str, context: RequestContext, is_probe: bool) -> Entry:
-    """A request's line in the access log; images are not logged."""
-    level = logging.WARNING if context.is_server_error else logging.INFO
-    fields = {"method": method, "path": path, **context.log_fields()}
-    message = f"{method} {path} {context.status}"
-    return Entry(logging.DEBUG if is_probe else level, message, fields)
 
 
 class AuthMiddleware:

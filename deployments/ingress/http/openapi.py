@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from deployments.ingress.http.responses import ErrorBody, ImageResult, Status
-from deployments.ingress.http.routes import DEADLINE_HEADER, MAX_TOP_K
+from deployments.ingress.http.routes import MAX_TOP_K
+from deployments.ingress.request import DEADLINE_HEADER
 
 Json = dict[str, Any]
 

@@ -1,11 +1,8 @@
 """The routes of photos and of health: what a request asks for, and what it gets."""
 
-import asyncio
 import difflib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -16,14 +13,17 @@ from deployments.common.errors import (
     ServiceError,
     Unavailable,
 )
-from deployments.common.settings import Limits
-from deployments.ingress.context import RequestContext
 from deployments.ingress.http.responses import describe_error, describe_image
 from deployments.ingress.images.multipart import read_uploads
 from deployments.ingress.images.pipeline import Pipeline, Result, deadline_scope
+from deployments.ingress.request import (
+    cancel_on_disconnect,
+    context_of,
+    read_timeout_s,
+    read_whole_number,
+)
 
 MAX_TOP_K = 1000
-DEADLINE_HEADER = "X-Deadline-Ms"
 _QUERY_PARAMETERS = ("top_k",)
 
 
@@ -92,11 +92,6 @@ def _pipeline(request: Request) -> Pipeline:
     return pipeline
 
 
-def context_of(request: Request) -> RequestContext:
-    context: RequestContext = request.scope["state"]["context"]
-    return context
-
-
 def read_top_k(request: Request) -> int | None:
     """Raises MalformedRequest for a bad value, or for a parameter that does not exist."""
     if not request.scope["query_string"]:
@@ -108,53 +103,3 @@ def read_top_k(request: Request) -> int | None:
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise MalformedRequest(f"there is no query parameter {name!r:.80}.{hint}")
     return read_whole_number("top_k", parameters.get("top_k"), MAX_TOP_K)
-
-
-def read_timeout_s(request: Request, limits: Limits) -> float:
-    """The server's own limit, or less if the client sent less. Raises MalformedRequest."""
-    deadline_ms = read_whole_number(DEADLINE_HEADER, request.headers.get(DEADLINE_HEADER))
-    return limits.timeout_s if deadline_ms is None else min(limits.timeout_s, deadline_ms / 1000)
-
-
-def read_whole_number(name: str, text: str | None, maximum: int | None = None) -> int | None:
-    """A number from 1 to `maximum`; None if nothing was sent. Raises MalformedRequest."""
-    if text is None:
-        return None
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        number = int(text)
-        if number >= 1 and (maximum is None or number <= maximum):
-            return number
-    bound = "at least 1" if maximum is None else f"from 1 to {maximum}"
-    raise MalformedRequest(f"{name}: send a whole number {bound}")
-
-
-@asynccontextmanager
-async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Cancel what is inside when the client leaves. Raises ClientDisconnect then.
-
-    To be entered when the body has been read: the next message is the disconnect. Raises
-    Overloaded if the request is evicted from the memory for bodies.
-    """
-    task = asyncio.current_task()
-    reason: Exception | None = None
-
-    async def watch() -> None:
-        nonlocal reason
-        try:
-            while (await request.receive())["type"] != "http.disconnect":
-                continue
-            reason = ClientDisconnect()
-        except ServiceError as error:
-            reason = error
-        if task is not None:
-            task.cancel()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if reason is not None and task is not None and task.uncancel() == 0:
-            raise reason from None
-        raise
-    finally:
-        watching.cancel()

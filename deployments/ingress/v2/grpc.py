@@ -4,84 +4,40 @@ Ray hands each call to the Ingress method of the call's name. Requests cross it 
 they are counted before they are parsed, and broken ones are rejected here.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf.json_format import ParseDict
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from ray.serve.grpc_util import RayServegRPCContext
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from deployments.common.errors import (
-    InternalError,
-    MalformedRequest,
     RequestTooLarge,
     ServiceError,
 )
-from deployments.ingress.access_log import AccessLog
+from deployments.ingress.access_log import AccessLog, describe_request
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
-from deployments.ingress.http.middleware import describe_request
 from deployments.ingress.images.pipeline import deadline_scope
 from deployments.ingress.v2 import tensors
+from deployments.ingress.v2.grpc_messages import (
+    encode_response,
+    message,
+    read_inputs,
+    read_parameters,
+)
+from deployments.ingress.v2.grpc_table import CODES, RPCS, SERVICE, Rpc, to_service_error
 from deployments.ingress.v2.model import (
     EXTENSIONS,
-    MODEL_NAME,
-    MODEL_VERSION,
     SERVER_NAME,
     SERVER_VERSION,
     InferenceModel,
     require_model,
     run_in_parser_thread,
 )
-from deployments.ingress.v2.tensors import Tensor
-
-SERVICE = "inference.GRPCInferenceService"
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    415: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-"""By the status the same error has over HTTP; INTERNAL for any other."""
-_CONTENTS = {"BYTES": "bytes_contents", "UINT8": "uint_contents", "FP32": "fp32_contents"}
 
 Handler = Callable[[Any, RequestContext], Awaitable[Message]]
-
-logger = logging.getLogger("ray.serve")
-
-
-@dataclass(frozen=True)
-class Rpc:
-    """public: needs no key, as `/v2/health/...` needs none over HTTP. probe: not logged."""
-
-    request: Any
-    response: Any
-    public: bool = False
-    probe: bool = False
-
-
-RPCS = {
-    "ServerLive": Rpc(
-        service_pb2.ServerLiveRequest, service_pb2.ServerLiveResponse, public=True, probe=True
-    ),
-    "ServerReady": Rpc(
-        service_pb2.ServerReadyRequest, service_pb2.ServerReadyResponse, public=True, probe=True
-    ),
-    "ModelReady": Rpc(service_pb2.ModelReadyRequest, service_pb2.ModelReadyResponse, probe=True),
-    "ServerMetadata": Rpc(service_pb2.ServerMetadataRequest, service_pb2.ServerMetadataResponse),
-    "ModelMetadata": Rpc(service_pb2.ModelMetadataRequest, service_pb2.ModelMetadataResponse),
-    "ModelConfig": Rpc(service_pb2.ModelConfigRequest, service_pb2.ModelConfigResponse),
-    "RepositoryIndex": Rpc(service_pb2.RepositoryIndexRequest, service_pb2.RepositoryIndexResponse),
-    "ModelInfer": Rpc(service_pb2.ModelInferRequest, service_pb2.ModelInferResponse),
-}
 
 
 class InferenceServicer:
@@ -163,34 +119,34 @@ class InferenceServicer:
             self._on_request_end(context)
 
     async def server_live(self, _: Any, __: RequestContext) -> Message:
-        return _message(service_pb2.ServerLiveResponse, {"live": True})
+        return message(service_pb2.ServerLiveResponse, {"live": True})
 
     async def server_ready(self, _: Any, __: RequestContext) -> Message:
-        return _message(service_pb2.ServerReadyResponse, {"ready": self._model.is_ready})
+        return message(service_pb2.ServerReadyResponse, {"ready": self._model.is_ready})
 
     async def model_ready(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
-        return _message(service_pb2.ModelReadyResponse, {"ready": self._model.is_ready})
+        return message(service_pb2.ModelReadyResponse, {"ready": self._model.is_ready})
 
     async def server_metadata(self, _: Any, __: RequestContext) -> Message:
-        return _message(
+        return message(
             service_pb2.ServerMetadataResponse,
             {"name": SERVER_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS},
         )
 
     async def model_metadata(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
-        return _message(service_pb2.ModelMetadataResponse, self._model.describe())
+        return message(service_pb2.ModelMetadataResponse, self._model.describe())
 
     async def model_config(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
-        config = _message(model_config_pb2.ModelConfig, self._model.describe_config())
+        config = message(model_config_pb2.ModelConfig, self._model.describe_config())
         response: Message = service_pb2.ModelConfigResponse(config=config)
         return response
 
     async def repository_index(self, request: Any, _: RequestContext) -> Message:
         models = self._model.list_repository(request.ready)
-        return _message(service_pb2.RepositoryIndexResponse, {"models": models})
+        return message(service_pb2.RepositoryIndexResponse, {"models": models})
 
     async def model_infer(self, request: Any, context: RequestContext) -> Message:
         require_model(request.model_name, request.model_version)
@@ -198,35 +154,24 @@ class InferenceServicer:
             return await self._infer(request, context)
 
     async def _infer(self, request: Any, context: RequestContext) -> Message:
-        parameters = _read_parameters(request.parameters)
+        parameters = read_parameters(request.parameters)
         outputs = [
-            tensors.read_output(output.name, _read_parameters(output.parameters))
+            tensors.read_output(output.name, read_parameters(output.parameters))
             for output in request.outputs
         ]
         timeout_s = min(self._model.limits.timeout_s, tensors.read_timeout_s(parameters))
         deadline = context.started + timeout_s
         async with deadline_scope(deadline):
-            inputs = await run_in_parser_thread(_read_inputs, request, self._model)
+            inputs = await run_in_parser_thread(read_inputs, request, self._model)
         context.timings.parse_ms = 1000 * context.duration_s
         outputs_sent = await self._model.infer(inputs, outputs, deadline, context)
-        return _encode_response(request.id, outputs_sent, self._model.weights)
-
-
-def to_service_error(error: Exception) -> ServiceError:
-    match error:
-        case ServiceError():
-            return error
-        case DecodeError():
-            return MalformedRequest("the message is broken")
-        case _:
-            logger.error("unexpected error", exc_info=error)
-            return InternalError("something went wrong on our side")
+        return encode_response(request.id, outputs_sent, self._model.weights)
 
 
 def _set_error(
     error: ServiceError, context: RequestContext, grpc_context: RayServegRPCContext
 ) -> None:
-    code = _CODES.get(error.status, grpc.StatusCode.INTERNAL)
+    code = CODES.get(error.status, grpc.StatusCode.INTERNAL)
     context.error_code, context.status = error.code, code.name
     grpc_context.set_code(code)
     grpc_context.set_details(error.message)
@@ -240,48 +185,3 @@ def add_to_server(servicer: Any, server: grpc.Server) -> None:
     """
     handlers = {name: grpc.unary_unary_rpc_method_handler(getattr(servicer, name)) for name in RPCS}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-
-
-def _message(form: Any, fields: Mapping[str, Any]) -> Message:
-    """A message of some fields; `properties` of the metadata are for JSON only."""
-    message: Message = ParseDict(fields, form(), ignore_unknown_fields=True)
-    return message
-
-
-def _read_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: getattr(value, choice)
-        for name, value in parameters.items()
-        if (choice := value.WhichOneof("parameter_choice"))
-    }
-
-
-def _read_inputs(request: Any, model: InferenceModel) -> list[Tensor]:
-    """Translate the inputs. Raises MalformedRequest, NoImage or TooManyImages."""
-    raw: Sequence[bytes] = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise MalformedRequest(f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs")
-    read: list[Tensor] = []
-    for index, each in enumerate(request.inputs):
-        tensors.refuse_shared_memory(_read_parameters(each.parameters))
-        spec = model.input_spec(each.name, each.datatype, each.shape)
-        if raw:
-            read.append(tensors.from_raw(spec, each.shape, raw[index]))
-        else:
-            contents = getattr(each.contents, _CONTENTS[spec.datatype])
-            read.append(tensors.from_list(spec, each.shape, contents))
-    return read
-
-
-def _encode_response(request_id: str, outputs: Sequence[Tensor], weights: str) -> Message:
-    response = service_pb2.ModelInferResponse(
-        id=request_id, model_name=MODEL_NAME, model_version=MODEL_VERSION
-    )
-    response.parameters["weights"].string_param = weights
-    for tensor in outputs:
-        response.outputs.add(
-            name=tensor.spec.name, datatype=tensor.spec.datatype, shape=tensor.shape
-        )
-        response.raw_output_contents.append(tensors.to_raw(tensor))
-    message: Message = response
-    return message

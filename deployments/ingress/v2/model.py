@@ -11,23 +11,21 @@ from functools import cache, partial
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deployments.common.errors import (
     MalformedRequest,
     NoImage,
     NotFound,
-    ServiceError,
     TooManyImages,
     Unavailable,
     UndecodableImage,
 )
-from deployments.common.labels import load_classes, top_k_indices
 from deployments.common.rpc_types import ImageBatch
 from deployments.ingress.context import RequestContext
 from deployments.ingress.images.multipart import Upload
 from deployments.ingress.images.pipeline import Pipeline, Result, deadline_scope
-from deployments.ingress.v2.tensors import ANY, RequestedOutput, Tensor, TensorSpec, Values
+from deployments.ingress.v2.outputs import OUTPUTS, check_outputs, encode_output, stack
+from deployments.ingress.v2.tensors import ANY, RequestedOutput, Tensor, TensorSpec, list_names
 
 Arguments = ParamSpec("Arguments")
 Translated = TypeVar("Translated")
@@ -43,11 +41,6 @@ IMAGE = TensorSpec("image", "BYTES", (ANY,))
 PIXELS = TensorSpec("pixels", "UINT8", (ANY, 224, 224, 3))
 INPUT = TensorSpec("input", "FP32", (ANY, 3, 224, 224))
 INPUTS = {spec.name: spec for spec in (IMAGE, PIXELS, INPUT)}
-
-PROBABILITIES = TensorSpec("probabilities", "FP32", (ANY, 1000))
-CLASS_ID = TensorSpec("class_id", "BYTES", (ANY,))
-CLASS_NAME = TensorSpec("class_name", "BYTES", (ANY,))
-OUTPUTS = {spec.name: spec for spec in (PROBABILITIES, CLASS_ID, CLASS_NAME)}
 
 
 class InferenceModel:
@@ -116,7 +109,7 @@ class InferenceModel:
         Raises MalformedRequest, NoImage or TooManyImages.
         """
         if name not in INPUTS:
-            raise MalformedRequest(f"there is no input {name!r:.80}, only {_list_names(INPUTS)}")
+            raise MalformedRequest(f"there is no input {name!r:.80}, only {list_names(INPUTS)}")
         spec = INPUTS[name]
         spec.check(datatype, shape)
         if shape[0] == 0:
@@ -139,14 +132,14 @@ class InferenceModel:
         the protocol has no place for the answers of the others.
         """
         wanted = requested or [RequestedOutput(name) for name in OUTPUTS]
-        _check_outputs(wanted)
+        check_outputs(wanted)
         if len(inputs) != 1:
-            raise MalformedRequest(f"send exactly one of the inputs {_list_names(INPUTS)}")
+            raise MalformedRequest(f"send exactly one of the inputs {list_names(INPUTS)}")
         context.images = inputs[0].shape[0]
         async with deadline_scope(deadline):
             results = await self._classify(inputs[0], deadline, context)
-        probabilities = _stack(results)
-        return [_answer(output, probabilities) for output in wanted]
+        probabilities = stack(results)
+        return [encode_output(output, probabilities) for output in wanted]
 
     async def _classify(
         self, tensor: Tensor, deadline: float, context: RequestContext
@@ -169,64 +162,11 @@ def _configure(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "data_type": data_type, "dims": list(spec.shape)}
 
 
-def _list_names(specs: dict[str, TensorSpec]) -> str:
-    return ", ".join(repr(name) for name in specs)
-
-
-def _check_outputs(requested: Sequence[RequestedOutput]) -> None:
-    names = [output.name for output in requested]
-    for output in requested:
-        if output.name not in OUTPUTS:
-            raise MalformedRequest(
-                f"there is no output {output.name!r:.80}, only {_list_names(OUTPUTS)}"
-            )
-        if output.classification and output.name != PROBABILITIES.name:
-            raise MalformedRequest(f"'classification' is for {PROBABILITIES.name!r}")
-    if len(set(names)) < len(names):
-        raise MalformedRequest("an output is asked for twice")
-
-
 def _check_finite(values: ImageBatch) -> None:
     """An engine may make numbers out of what is none, so the output alone does not tell."""
     finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if not finite.all():
         raise UndecodableImage(f"image {finite.argmin()}: its values are not all finite numbers")
-
-
-def _stack(results: Sequence[Result]) -> NDArray[np.float32]:
-    for index, result in enumerate(results):
-        if isinstance(result, ServiceError):
-            raise type(result)(f"image {index}: {result.message}")
-        if not np.isfinite(result).all():
-            raise UndecodableImage(f"image {index}: its values lead to no finite probabilities")
-    return np.stack([result for result in results if not isinstance(result, ServiceError)])
-
-
-def _answer(output: RequestedOutput, probabilities: NDArray[np.float32]) -> Tensor:
-    if output.classification:
-        return _classification(probabilities, min(output.classification, probabilities.shape[1]))
-    if output.name == PROBABILITIES.name:
-        return Tensor(PROBABILITIES, probabilities.shape, probabilities)
-    top = [load_classes()[top_k_indices(row, 1)[0]] for row in probabilities]
-    if output.name == CLASS_ID.name:
-        return _text(CLASS_ID, [each.class_id for each in top])
-    return _text(CLASS_NAME, [each.class_name for each in top])
-
-
-def _text(spec: TensorSpec, texts: Sequence[str]) -> Tensor:
-    values: Values = [text.encode() for text in texts]
-    return Tensor(spec, (len(texts),), values)
-
-
-def _classification(probabilities: NDArray[np.float32], top_k: int) -> Tensor:
-    """The extension `classification`: `score:index:name` of the best classes, best first."""
-    spec = TensorSpec(PROBABILITIES.name, "BYTES", (ANY, ANY))
-    values = [
-        f"{row[index]:f}:{index}:{load_classes()[index].class_name}".encode()
-        for row in probabilities
-        for index in top_k_indices(row, top_k)
-    ]
-    return Tensor(spec, (len(probabilities), top_k), values)
 
 
 async def run_in_parser_thread(

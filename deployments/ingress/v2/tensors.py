@@ -55,6 +55,10 @@ class TensorSpec:
             )
 
 
+def list_names(specs: Mapping[str, TensorSpec]) -> str:
+    return ", ".join(repr(name) for name in specs)
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A tensor with its values; its specification has been checked."""

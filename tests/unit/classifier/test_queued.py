@@ -45,7 +45,8 @@ async def test_it_reports_the_longest_wait_the_slowest_batch_and_the_largest() -
     first.resolve(InferenceResult(row, request.arrived + 0.5, 10, 8))
     second.resolve(InferenceResult(row, request.arrived + 0.25, 30, 2))
     result = await request.done
-    assert (result.queue_ms, result.infer_ms, result.batch_size) == (pytest.approx(500), 30, 8)
+    assert result.queue_ms == pytest.approx(500)
+    assert (result.infer_ms, result.batch_size) == (30, 8)
 
 
 async def test_an_image_that_failed_is_named_and_the_others_count() -> None:
@@ -64,7 +65,7 @@ async def test_if_every_image_failed_nothing_was_classified() -> None:
     (image,) = request.images()
     image.resolve(InternalError("the model failed on this image"))
     result = await request.done
-    assert (result.failed, result.batch_size) == ({0}, 0)
+    assert (result.failed, result.batch_size) == (frozenset({0}), 0)
 
 
 @pytest.mark.parametrize("ends", ["cancelled", "late"])

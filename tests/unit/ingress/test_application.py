@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from deployments.common.errors import Overloaded, Unavailable
 from deployments.common.settings import Limits
@@ -238,8 +238,8 @@ async def test_a_client_that_leaves_cancels_its_classification(
     contexts: list[RequestContext] = []
     api = create_application(Pipeline(classifier, Limits()), on_request_end=contexts.append)
     headers = [(b"content-type", b"image/jpeg")]
-    scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
-    scope |= {"query_string": b"", "root_path": ""}
+    scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+    scope["query_string"] = b""
     handling = asyncio.create_task(api(scope, client.receive, client.send))
     await asyncio.wait_for(classifier.called.wait(), 10)
     client.leaves.set()

@@ -129,7 +129,7 @@ def make_api(keys: ApiKeys | None, counted: Counted) -> Starlette:
     return create_application(
         Pipeline(FakeClassifier(), Limits()),
         keys,
-        lambda record: counted.append((record.client, record.status)),
+        on_request_end=lambda record: counted.append((record.client, record.status)),
     )
 
 

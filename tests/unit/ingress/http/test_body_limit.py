@@ -10,7 +10,7 @@ import pytest
 from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
 from deployments.ingress.application import create_application
-from deployments.ingress.http.body_budget import BodyBudget, Reservation
+from deployments.ingress.body_budget import BodyBudget, Reservation
 from deployments.ingress.images.pipeline import Pipeline
 from testing.fake_classifier import FakeClassifier
 from tests.unit.ingress.test_application import JPEG, error_of

@@ -13,7 +13,8 @@ from deployments.common.errors import Overloaded
 from deployments.common.settings import Limits
 from deployments.ingress.auth import ApiKeys, generate_api_key
 from deployments.ingress.images.pipeline import Pipeline
-from deployments.ingress.v2.grpc import RPCS, InferenceServicer
+from deployments.ingress.v2.grpc import InferenceServicer
+from deployments.ingress.v2.grpc_table import RPCS
 from deployments.ingress.v2.model import InferenceModel
 from testing.fake_classifier import FakeClassifier
 
