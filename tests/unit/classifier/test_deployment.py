@@ -143,8 +143,8 @@ async def test_a_call_that_is_cancelled_leaves_nothing_in_the_queue(
     model.batch_s = 0.05
     unheard: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
-    images = make_images(*range(24))
-    call = asyncio.create_task(classifier.classify(images, [23, 1], [30.0, 0.0]))
+    images = make_images(*range(5))
+    call = asyncio.create_task(classifier.classify(images, [4, 1], [30.0, 0.0]))
     await asyncio.sleep(0.02)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
