@@ -9,13 +9,11 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
 from ray.serve.grpc_util import RayServegRPCContext
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from deployments.common.errors import (
-    RequestTooLarge,
-    ServiceError,
-)
+from deployments.common.errors import NotFound, RequestTooLarge, ServiceError
 from deployments.ingress.access_log import AccessLog, describe_request
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
@@ -27,7 +25,14 @@ from deployments.ingress.v2.grpc_messages import (
     read_inputs,
     read_parameters,
 )
-from deployments.ingress.v2.grpc_table import CODES, RPCS, SERVICE, Rpc, to_service_error
+from deployments.ingress.v2.grpc_table import (
+    CODES,
+    HEALTH_SERVICE,
+    RPCS,
+    SERVICE,
+    Rpc,
+    to_service_error,
+)
 from deployments.ingress.v2.model import (
     EXTENSIONS,
     SERVER_NAME,
@@ -82,6 +87,9 @@ class InferenceServicer:
     async def ModelInfer(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
         return await self._handle("ModelInfer", self.model_infer, request, grpc_context)
 
+    async def Check(self, request: bytes, grpc_context: RayServegRPCContext) -> Message:
+        return await self._handle("Check", self.check_health_service, request, grpc_context)
+
     async def _handle(
         self, name: str, handler: Handler, data: bytes, grpc_context: RayServegRPCContext
     ) -> Message:
@@ -90,7 +98,12 @@ class InferenceServicer:
         Nothing is raised to Ray, which would send the trace to the client.
         """
         rpc = RPCS[name]
-        context = RequestContext(client_address=grpc_context.peer(), received_bytes=len(data))
+        context = RequestContext(
+            # Ray puts the id there: the client's own, or a new one.
+            request_id=dict(grpc_context.trailing_metadata()).get("request_id", ""),
+            client_address=grpc_context.peer(),
+            received_bytes=len(data),
+        )
         try:
             self._authorize(rpc, data, context, grpc_context)
             response = await handler(rpc.request.FromString(data), context)
@@ -123,6 +136,15 @@ class InferenceServicer:
 
     async def server_ready(self, _: Any, __: RequestContext) -> Message:
         return message(service_pb2.ServerReadyResponse, {"ready": self._model.is_ready})
+
+    async def check_health_service(self, request: Any, _: RequestContext) -> Message:
+        """The whole server (an empty name) and the inference service are ready together."""
+        if request.service not in ("", SERVICE):
+            raise NotFound(f"there is no service {request.service!r:.80}")
+        status = health_pb2.HealthCheckResponse
+        is_ready = self._model.is_ready
+        response: Message = status(status=status.SERVING if is_ready else status.NOT_SERVING)
+        return response
 
     async def model_ready(self, request: Any, _: RequestContext) -> Message:
         require_model(request.name, request.version)
@@ -183,5 +205,11 @@ def add_to_server(servicer: Any, server: grpc.Server) -> None:
     Ray takes this function from `grpc_servicer_functions` and puts its own way to the Ingress
     in the place of `servicer`. Without a deserializer, it is given bytes.
     """
-    handlers = {name: grpc.unary_unary_rpc_method_handler(getattr(servicer, name)) for name in RPCS}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    for service in (SERVICE, HEALTH_SERVICE):
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(getattr(servicer, name))
+            for name, rpc in RPCS.items()
+            if rpc.service == service
+        }
+        generic = grpc.method_handlers_generic_handler(service, handlers)
+        server.add_generic_rpc_handlers((generic,))

@@ -6,11 +6,14 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 from tritonclient.grpc import service_pb2
 
 from deployments.common.errors import InternalError, MalformedRequest, ServiceError
 
 SERVICE = "inference.GRPCInferenceService"
+HEALTH_SERVICE = "grpc.health.v1.Health"
+"""The standard health service: Kubernetes, Envoy and grpc_health_probe call it."""
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -34,6 +37,7 @@ class Rpc:
     response: Any
     public: bool = False
     probe: bool = False
+    service: str = SERVICE
 
 
 RPCS = {
@@ -49,6 +53,13 @@ RPCS = {
     "ModelConfig": Rpc(service_pb2.ModelConfigRequest, service_pb2.ModelConfigResponse),
     "RepositoryIndex": Rpc(service_pb2.RepositoryIndexRequest, service_pb2.RepositoryIndexResponse),
     "ModelInfer": Rpc(service_pb2.ModelInferRequest, service_pb2.ModelInferResponse),
+    "Check": Rpc(
+        health_pb2.HealthCheckRequest,
+        health_pb2.HealthCheckResponse,
+        public=True,
+        probe=True,
+        service=HEALTH_SERVICE,
+    ),
 }
 
 

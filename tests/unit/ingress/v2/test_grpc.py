@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2
 from tritonclient.grpc import service_pb2
 
 from deployments.common.errors import Overloaded
@@ -28,6 +29,9 @@ class Context:
         self._metadata = metadata
         self._code: grpc.StatusCode | None = None
         self.details = ""
+
+    def trailing_metadata(self) -> list[tuple[str, str]]:
+        return [("request_id", "an-id")]
 
     def peer(self) -> str:
         return "ipv4:10.0.0.7:4000"
@@ -163,3 +167,21 @@ async def test_the_access_log_names_the_error_of_a_call(caplog: pytest.LogCaptur
     (record,) = caplog.records
     fields = vars(record)
     assert (fields["status"], fields["error"]) == ("INVALID_ARGUMENT", "malformed_request")
+
+
+@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService"])
+@pytest.mark.parametrize("is_ready", [True, False])
+async def test_the_standard_health_service_follows_readiness(service: str, is_ready: bool) -> None:
+    servicer, context = make_servicer(FakeClassifier(is_ready=is_ready)), Context()
+    request = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+    response = await servicer.Check(request, context)
+    serving = health_pb2.HealthCheckResponse.SERVING
+    assert (response.status == serving) is is_ready
+    assert context.code() is None
+
+
+async def test_the_standard_health_service_knows_no_other_service() -> None:
+    servicer, context = make_servicer(), Context()
+    request = health_pb2.HealthCheckRequest(service="other").SerializeToString()
+    await servicer.Check(request, context)
+    assert context.code() == grpc.StatusCode.NOT_FOUND
