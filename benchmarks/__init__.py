@@ -1,1 +1,1 @@
-"""The service measured beside its limit and its peers: `make bench`."""
+"""The service measured beside its baseline and its peers: `make bench`."""

@@ -1,6 +1,6 @@
 """The benchmark: `python -m benchmarks`, or `make bench`.
 
-Runs the limit, the service and its peers by turns, writes the page, the JSON and the plots
+Runs the baseline, the service and its peers by turns, writes the page, the JSON and the plots
 into benchmarks/results, and ends with one JSON line. A missed floor is told, not an error.
 """
 
@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.floors import Floor, check_floors
 from benchmarks.measure import measure_all
 from benchmarks.plot import plot_breakdown, plot_latencies
-from benchmarks.records import LimitRecord, Plan, Record
+from benchmarks.records import BaselineRecord, Plan, Record
 from benchmarks.report import as_json, write_report
-from benchmarks.stage import add_stage_arguments, describe_setting, set_stage
+from benchmarks.setup import add_setup_arguments, describe_setup, prepare_setup
+from benchmarks.systems import SYSTEMS, System
 from testing.machine import describe_machine
 from testing.processes import StartFailed
 
@@ -31,13 +31,13 @@ def main() -> int:
     plan = make_plan(arguments)
     arguments.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        photos, stage = set_stage(arguments, Path(folder))
-        machine, setting = describe_machine(), describe_setting(stage, photos)
-        limit, records = measure_all(chosen(arguments.only), plan, stage, photos)
-    floors = check_floors(limit, records, read_growth(arguments.results))
-    page = write_report(machine, setting, plan, limit, records, floors)
-    line = json.dumps(as_json(machine, setting, plan, limit, records, floors), allow_nan=False)
-    save(arguments.results, page, line, plan, limit, records)
+        photos, setup = prepare_setup(arguments, Path(folder))
+        machine, setting = describe_machine(), describe_setup(setup, photos)
+        baseline, records = measure_all(chosen(arguments.only), plan, setup, photos)
+    floors = check_floors(baseline, records, read_growth(arguments.results))
+    page = write_report(machine, setting, plan, baseline, records, floors)
+    line = json.dumps(as_json(machine, setting, plan, baseline, records, floors), allow_nan=False)
+    save(arguments.results, page, line, plan, baseline, records)
     print(page)
     announce(floors)
     print(line)
@@ -46,13 +46,13 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    add_stage_arguments(parser)
+    add_setup_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="one short round: does it work?")
-    parser.add_argument("--rounds", type=int, help="how often each contender takes its turn")
+    parser.add_argument("--rounds", type=int, help="how often each system takes its turn")
     parser.add_argument("--seconds", type=float, help="of each closed-loop window")
     parser.add_argument("--concurrency", type=int, default=16, help="images in flight")
     parser.add_argument("--p99-bound-ms", type=float, default=500, help="what the knee keeps")
-    names = [contender.name for contender in CONTENDERS]
+    names = [system.name for system in SYSTEMS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     return parser.parse_args()
 
@@ -70,8 +70,8 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def chosen(names: Sequence[str]) -> list[Contender]:
-    return [contender for contender in CONTENDERS if contender.name in names]
+def chosen(names: Sequence[str]) -> list[System]:
+    return [system for system in SYSTEMS if system.name in names]
 
 
 def read_growth(results: Path) -> Mapping[str, Any] | None:
@@ -87,12 +87,12 @@ def save(
     page: str,
     line: str,
     plan: Plan,
-    limit: LimitRecord,
+    baseline: BaselineRecord,
     records: Sequence[Record],
 ) -> None:
     (results / "README.md").write_text(page)
     (results / "results.json").write_text(f"{line}\n")
-    plot_latencies(records, limit, plan, results / "latency.png")
+    plot_latencies(records, baseline, plan, results / "latency.png")
     for record in records:
         if record.name == "service" and record.singles:
             plot_breakdown(record, results / "breakdown.png")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from benchmarks.records import LimitRecord, Record
+from benchmarks.records import BaselineRecord, Record
 
 MIB = 2**20
 PEERS_THAT_BATCH = ("ray_serve", "litserve", "bentoml", "pytriton")
@@ -43,7 +43,7 @@ class Floor:
 
 
 def check_floors(
-    limit: LimitRecord, records: Sequence[Record], growth: Mapping[str, Any] | None
+    baseline: BaselineRecord, records: Sequence[Record], growth: Mapping[str, Any] | None
 ) -> list[Floor]:
     """`growth` is what `python -m benchmarks.growth` wrote, if it has been run."""
     by_name = {record.name: record for record in records}
@@ -52,12 +52,12 @@ def check_floors(
     served = rates.get("service")
     best = max((rates[name] for name in PEERS_THAT_BATCH if name in rates), default=None)
     return [
-        Floor("throughput over the limit's", _over(served, limit.images_per_s), 0.8, "least"),
+        Floor("throughput over the baseline's", _over(served, baseline.images_per_s), 0.8, "least"),
         Floor("throughput over Flask's", _over(served, rates.get("flask")), 3, "least"),
         Floor("throughput over the best batching peer's", _over(served, best), 1.2, "least"),
         Floor(
-            "p99 at 70 % of the knee over the limit's latency of one image",
-            _over(_p99_ms(service), median(limit.single_ms)),
+            "p99 at 70 % of the knee over the baseline's latency of one image",
+            _over(_p99_ms(service), median(baseline.single_ms)),
             5,
             "most",
         ),

@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.contenders import CORES, SERVICE, launch_service
 from benchmarks.load import Outcome, Target, closed_loop
 from benchmarks.measure import encode, running
 from benchmarks.plot import plot_growth
-from benchmarks.stage import Stage, add_stage_arguments, set_stage
+from benchmarks.setup import Setup, add_setup_arguments, prepare_setup
+from benchmarks.systems import CORES, SERVICE, launch_service
 from testing.encodings import Payload
 from testing.latency import percentile
 from testing.log import log
@@ -84,9 +84,9 @@ def main() -> int:
     arguments = parse_arguments()
     arguments.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
-        photos, stage = set_stage(arguments, Path(folder))
+        photos, setup = prepare_setup(arguments, Path(folder))
         machine = describe_machine()
-        service = Growth(stage, photos, arguments.concurrency, arguments.seconds)
+        service = Growth(setup, photos, arguments.concurrency, arguments.seconds)
         replicas = service.measure_replicas()
         sizes = service.measure_sizes()
         samples = service.measure_memory(arguments.requests)
@@ -103,7 +103,7 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    add_stage_arguments(parser)
+    add_setup_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="short: does it work?")
     parser.add_argument("--seconds", type=float, help="of each window of load")
     parser.add_argument("--requests", type=int, help="served while memory is watched")
@@ -117,19 +117,19 @@ def parse_arguments() -> argparse.Namespace:
 class Growth:
     """The service, started anew for each question."""
 
-    def __init__(self, stage: Stage, photos: Photos, concurrency: int, window_s: float) -> None:
-        self._stage = stage
+    def __init__(self, setup: Setup, photos: Photos, concurrency: int, window_s: float) -> None:
+        self._setup = setup
         self._photos = photos
         self._concurrency = concurrency
         self._window_s = window_s
-        self._singles = encode(SERVICE.form, photos, 1)
+        self._singles = encode(SERVICE.encoding, photos, 1)
 
     @contextmanager
     def _service(self, **changes: Mapping[str, Any]) -> Iterator[tuple[Server, Target]]:
         port = find_free_port()
-        launch = launch_service(port, self._stage, **changes)
-        log = self._stage.folder / "growth.log"
-        with running(launch, SERVICE.form, self._photos, port, log) as started:
+        launch = launch_service(port, self._setup, **changes)
+        log = self._setup.folder / "growth.log"
+        with running(launch, SERVICE.encoding, self._photos, port, log) as started:
             yield started
 
     def measure_replicas(self) -> list[ReplicaRate]:
@@ -156,7 +156,7 @@ class Growth:
         options = {"quality": 90} if image_format == "JPEG" else {}
         picture = make_mosaic(self._photos.files, width, height)
         file = encode_picture(picture, image_format, **options)
-        payloads = [SERVICE.form.encode([(0, file)])]
+        payloads = [SERVICE.encoding.encode([(0, file)])]
         margin_s = self._window_s / 4
         outcome = self._load(target, payloads, self._window_s, margin_s, SIZES_IN_FLIGHT)
         return SizeRate(

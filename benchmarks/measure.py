@@ -1,4 +1,4 @@
-"""One contender at a time: started, checked, warmed, loaded, stopped; round after round."""
+"""One system at a time: started, checked, warmed, loaded, stopped; round after round."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.contenders import Contender, Launch, write_config
 from benchmarks.environments import InstallRefused
 from benchmarks.load import Outcome, Target, closed_loop, fetch, open_loop
-from benchmarks.records import KNEE_FRACTIONS, LimitRecord, Plan, Record
-from benchmarks.stage import Stage
-from testing.encodings import Form, Payload
+from benchmarks.records import KNEE_FRACTIONS, BaselineRecord, Plan, Record
+from benchmarks.setup import Setup
+from benchmarks.systems import Launch, System, write_config
+from testing.encodings import Encoding, Payload
 from testing.latency import Point, find_knee, poisson_arrivals
 from testing.log import log
 from testing.photos import Photos
@@ -35,21 +35,23 @@ SWEEP_FRACTIONS = (0.4, 0.6, 0.8, 0.95, 1.1)
 
 @contextmanager
 def running(
-    launch: Launch, form: Form, photos: Photos, port: int, log: Path
+    launch: Launch, encoding: Encoding, photos: Photos, port: int, log: Path
 ) -> Iterator[tuple[Server, Target]]:
     """A server that answers; gone at the end. Raises StartFailed."""
     server = Server(launch.command, launch.environment, log)
     try:
-        target = Target(f"http://127.0.0.1:{port}{form.path}")
-        asyncio.run(_wait_until_ready(server, target, form, photos))
+        target = Target(f"http://127.0.0.1:{port}{encoding.path}")
+        asyncio.run(_wait_until_ready(server, target, encoding, photos))
         server.wait_until_at_rest()
         yield server, target
     finally:
         server.stop()
 
 
-async def _wait_until_ready(server: Server, target: Target, form: Form, photos: Photos) -> None:
-    payload = form.encode([(0, photos.files[0])])
+async def _wait_until_ready(
+    server: Server, target: Target, encoding: Encoding, photos: Photos
+) -> None:
+    payload = encoding.encode([(0, photos.files[0])])
     give_up = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up:
         server.check()
@@ -62,22 +64,22 @@ async def _wait_until_ready(server: Server, target: Target, form: Form, photos: 
     raise server.failure(f"it did not answer within {READY_WITHIN_S:g} s")
 
 
-def encode(form: Form, photos: Photos, images: int) -> list[Payload]:
+def encode(encoding: Encoding, photos: Photos, images: int) -> list[Payload]:
     """Requests of so many images each, all photos in turn."""
     numbered = list(enumerate(photos.files))
     starts = range(0, len(numbered) - images + 1, images)
-    return [form.encode(numbered[start : start + images]) for start in starts]
+    return [encoding.encode(numbered[start : start + images]) for start in starts]
 
 
 class Session:
-    """One contender's turn in one round."""
+    """One system's turn in one round."""
 
-    def __init__(self, record: Record, plan: Plan, form: Form, photos: Photos) -> None:
+    def __init__(self, record: Record, plan: Plan, encoding: Encoding, photos: Photos) -> None:
         self._record = record
         self._plan = plan
-        self._form = form
+        self._encoding = encoding
         self._photos = photos
-        self._singles = encode(form, photos, 1)
+        self._singles = encode(encoding, photos, 1)
 
     def run(self, server: Server, target: Target, number: int) -> None:
         """`number` is the round's, from 0. The first finds the knee, the others use it."""
@@ -93,9 +95,9 @@ class Session:
 
     def _check(self, target: Target) -> None:
         """Do all photos, in requests of several, get the right answers in the right order?"""
-        payloads = encode(self._form, self._photos, IMAGES_A_LARGE_REQUEST)
+        payloads = encode(self._encoding, self._photos, IMAGES_A_LARGE_REQUEST)
         bodies = [asyncio.run(fetch(target, payload)) for payload in payloads]
-        answers = [class_id for body in bodies for class_id in self._form.read(body)]
+        answers = [class_id for body in bodies for class_id in self._encoding.read(body)]
         expected = self._photos.class_ids[: len(answers)]
         same = sum(a == b for a, b in zip(answers, expected, strict=True))
         self._record.right = same / len(answers)
@@ -116,7 +118,7 @@ class Session:
         return outcome.images_per_s
 
     def _measure_eights(self, target: Target) -> None:
-        payloads = encode(self._form, self._photos, IMAGES_A_LARGE_REQUEST)
+        payloads = encode(self._encoding, self._photos, IMAGES_A_LARGE_REQUEST)
         outcome = self._closed(target, payloads)
         self._record.eights.append(outcome.images_per_s)
 
@@ -165,11 +167,11 @@ def mean_timings(outcome: Outcome) -> dict[str, float]:
     return means | {"total": fmean(answered)}
 
 
-def measure_limit(record: LimitRecord, plan: Plan, stage: Stage, photos: Photos) -> None:
-    """Run benchmarks.limit with the service's configuration. Raises StartFailed."""
-    config = write_config(stage, find_free_port())
-    paths = _write_photos(photos, stage.folder)
-    command = [sys.executable, "-m", "benchmarks.limit", str(config), *map(str, paths)]
+def measure_baseline(record: BaselineRecord, plan: Plan, setup: Setup, photos: Photos) -> None:
+    """Run benchmarks.baseline with the service's configuration. Raises StartFailed."""
+    config = write_config(setup, find_free_port())
+    paths = _write_photos(photos, setup.folder)
+    command = [sys.executable, "-m", "benchmarks.baseline", str(config), *map(str, paths)]
     seconds = ["--seconds", str(plan.closed_s / 3)]
     done = subprocess.run([*command, *seconds], cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
@@ -190,45 +192,45 @@ def _write_photos(photos: Photos, folder: Path) -> list[Path]:
 
 
 def measure_all(
-    contenders: Sequence[Contender],
+    systems: Sequence[System],
     plan: Plan,
-    stage: Stage,
+    setup: Setup,
     photos: Photos,
-) -> tuple[LimitRecord, list[Record]]:
-    """Every contender once a round, the first one another each round. Raises StartFailed
-    when the limit itself cannot be measured."""
-    limit = LimitRecord()
-    records = {each.name: _prepare(each) for each in contenders}
+) -> tuple[BaselineRecord, list[Record]]:
+    """Every system once a round, the first one another each round. Raises StartFailed
+    when the baseline itself cannot be measured."""
+    baseline = BaselineRecord()
+    records = {each.name: _prepare(each) for each in systems}
     for number in range(plan.rounds):
-        log(f"round {number + 1} of {plan.rounds}: the limit")
-        measure_limit(limit, plan, stage, photos)
-        for contender in [*contenders[number:], *contenders[:number]]:
-            record = records[contender.name]
+        log(f"round {number + 1} of {plan.rounds}: the baseline")
+        measure_baseline(baseline, plan, setup, photos)
+        for system in [*systems[number:], *systems[:number]]:
+            record = records[system.name]
             if record.refused is None:
-                log(f"round {number + 1} of {plan.rounds}: {contender.title}")
-                _take_turn(contender, record, plan, stage, photos, number)
-    return limit, list(records.values())
+                log(f"round {number + 1} of {plan.rounds}: {system.title}")
+                _take_turn(system, record, plan, setup, photos, number)
+    return baseline, list(records.values())
 
 
-def _prepare(contender: Contender) -> Record:
-    record = Record(contender.name, contender.title)
+def _prepare(system: System) -> Record:
+    record = Record(system.name, system.title)
     try:
-        contender.prepare()
+        system.prepare()
     except InstallRefused as error:
         record.refused = f"could not be installed: {error}"
     return record
 
 
 def _take_turn(
-    contender: Contender, record: Record, plan: Plan, stage: Stage, photos: Photos, number: int
+    system: System, record: Record, plan: Plan, setup: Setup, photos: Photos, number: int
 ) -> None:
     port = find_free_port()
-    log = stage.folder / f"{contender.name}.log"
+    log = setup.folder / f"{system.name}.log"
     started = time.monotonic()
     try:
-        launch = contender.launch(port, stage)
-        with running(launch, contender.form, photos, port, log) as (server, target):
+        launch = system.launch(port, setup)
+        with running(launch, system.encoding, photos, port, log) as (server, target):
             record.ready_after_s.append(time.monotonic() - started)
-            Session(record, plan, contender.form, photos).run(server, target, number)
+            Session(record, plan, system.encoding, photos).run(server, target, number)
     except (StartFailed, aiohttp.ClientError, TimeoutError) as error:
         record.refused = f"gave up in round {number + 1}: {error!r}"

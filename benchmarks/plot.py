@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, StrMethodFormatter
 
-from benchmarks.records import LimitRecord, Plan, Record
+from benchmarks.records import BaselineRecord, Plan, Record
 
 mpl.use("Agg")
 
@@ -17,8 +17,10 @@ PLAIN = LogFormatter(minor_thresholds=(2, 0.5))
 """200 and not 2 x 10^2, and only where there is room."""
 
 
-def plot_latencies(records: Sequence[Record], limit: LimitRecord, plan: Plan, path: Path) -> None:
-    """p50 and p99 against the rate of Poisson arrivals, all contenders."""
+def plot_latencies(
+    records: Sequence[Record], baseline: BaselineRecord, plan: Plan, path: Path
+) -> None:
+    """p50 and p99 against the rate of Poisson arrivals, all systems."""
     figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
     for number, record in enumerate(record for record in records if record.sweep):
         points = [point for point in record.sweep if math.isfinite(point.p99_ms)]
@@ -28,7 +30,7 @@ def plot_latencies(records: Sequence[Record], limit: LimitRecord, plan: Plan, pa
         axes.plot(rates, p99s_ms, "o-", color=colour, label=record.title)
         axes.plot(rates, [point.p50_ms for point in points], ":", color=colour)
     axes.axhline(plan.p99_bound_ms, color="grey", linewidth=0.8)
-    axes.axvline(limit.images_per_s, color="black", linestyle="--", label="the limit")
+    axes.axvline(baseline.images_per_s, color="black", linestyle="--", label="the baseline")
     axes.set(yscale="log", xlabel="images a second offered, Poisson", ylabel="latency, ms")
     axes.set_title("Latency from the intended time of sending: p99 solid, p50 dotted")
     axes.set_xlim(left=0)

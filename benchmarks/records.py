@@ -25,7 +25,7 @@ class Plan:
 
 @dataclass
 class Record:
-    """All that was measured of one contender, over the rounds.
+    """All that was measured of one system, over the rounds.
 
     refused: why it took no part. right: the share of photos answered as fp32 torch does.
     singles, eights: images/s of each round, by requests of one image and of eight.
@@ -56,7 +56,7 @@ class Record:
 
 
 @dataclass
-class LimitRecord:
+class BaselineRecord:
     """What decoder and model do with no server around them; one value a round.
 
     by_way: images/s.

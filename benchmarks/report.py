@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.floors import MIB, Floor
-from benchmarks.records import KNEE_FRACTIONS, LimitRecord, Plan, Record
+from benchmarks.records import KNEE_FRACTIONS, BaselineRecord, Plan, Record
 from testing.latency import Point
 from testing.tables import write_table
 
@@ -16,7 +16,7 @@ def write_report(
     machine: Mapping[str, str],
     setting: Mapping[str, str],
     plan: Plan,
-    limit: LimitRecord,
+    baseline: BaselineRecord,
     records: Sequence[Record],
     floors: Sequence[Floor],
 ) -> str:
@@ -27,17 +27,17 @@ def write_report(
                 "# Benchmark",
                 "Made by `make bench`, all of one run on one machine: quote the ratios.",
                 "## Side by side",
-                write_table(_HEADINGS, _rows(limit, records)),
-                _legend(plan, limit, records),
+                write_table(_HEADINGS, _rows(baseline, records)),
+                _legend(plan, baseline, records),
                 "## Floors",
                 "\n".join(f"- {floor}" for floor in floors),
                 "## Where the service's time goes",
                 _breakdown(records),
                 "![Latency against rate](latency.png)",
-                "## The limit, way by way",
+                "## The baseline, way by way",
                 write_table(
                     ("way", "images/s"),
-                    [(way, _spread(rates)) for way, rates in limit.by_way.items()],
+                    [(way, _spread(rates)) for way, rates in baseline.by_way.items()],
                 ),
                 "## Machine and setting",
                 write_table(("what", "value"), [*machine.items(), *setting.items()]),
@@ -51,7 +51,7 @@ def as_json(
     machine: Mapping[str, str],
     setting: Mapping[str, str],
     plan: Plan,
-    limit: LimitRecord,
+    baseline: BaselineRecord,
     records: Sequence[Record],
     floors: Sequence[Floor],
 ) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def as_json(
         "machine": dict(machine),
         "setting": dict(setting),
         "plan": asdict(plan),
-        "limit": asdict(limit),
-        "contenders": [_record_as_json(record) for record in records],
+        "baseline": asdict(baseline),
+        "systems": [_record_as_json(record) for record in records],
         "floors": [floor.as_json() for floor in floors],
     }
     finite: dict[str, Any] = _finite(whole)
@@ -69,9 +69,9 @@ def as_json(
 
 
 _HEADINGS = (
-    "contender",
+    "system",
     "images/s",
-    "of the limit",
+    "of the baseline",
     "images/s, eights",
     "knee, 1/s",
     *(f"p50 / p99 at {fraction:.0%}, ms" for fraction in KNEE_FRACTIONS),
@@ -81,24 +81,24 @@ _HEADINGS = (
 )
 
 
-def _rows(limit: LimitRecord, records: Sequence[Record]) -> list[tuple[str, ...]]:
+def _rows(baseline: BaselineRecord, records: Sequence[Record]) -> list[tuple[str, ...]]:
     missing = ("",) * (len(_HEADINGS) - 4)
-    first = ("the limit: no server", f"{limit.images_per_s:.1f}", "1.00", "", *missing)
-    single = f"{median(limit.single_ms):.0f} alone"
-    rows = [(*first[:5], single, *first[6:-1], f"{limit.right:.0%}")]
+    first = ("the baseline: no server", f"{baseline.images_per_s:.1f}", "1.00", "", *missing)
+    single = f"{median(baseline.single_ms):.0f} alone"
+    rows = [(*first[:5], single, *first[6:-1], f"{baseline.right:.0%}")]
     for record in records:
         if not record.singles:
             rows.append((record.title, "refused", *("",) * (len(_HEADINGS) - 2)))
             continue
-        rows.append(_row(limit, record))
+        rows.append(_row(baseline, record))
     return rows
 
 
-def _row(limit: LimitRecord, record: Record) -> tuple[str, ...]:
+def _row(baseline: BaselineRecord, record: Record) -> tuple[str, ...]:
     return (
         record.title,
         _spread(record.singles),
-        f"{median(record.singles) / limit.images_per_s:.2f}",
+        f"{median(record.singles) / baseline.images_per_s:.2f}",
         _spread(record.eights),
         "-" if record.knee is None else f"{record.knee:.1f}",
         *(_latencies(record.point_at_knee(fraction)) for fraction in KNEE_FRACTIONS),
@@ -122,11 +122,11 @@ def _ms(value_ms: float) -> str:
     return "failed" if math.isinf(value_ms) else f"{value_ms:.0f}"
 
 
-def _legend(plan: Plan, limit: LimitRecord, records: Sequence[Record]) -> str:
+def _legend(plan: Plan, baseline: BaselineRecord, records: Sequence[Record]) -> str:
     generator = [ms for record in records for ms in record.generator_cpu_ms]
     lines = [
         (
-            f"Medians of {len(limit.single_ms)} rounds (least to most), the contenders taking "
+            f"Medians of {len(baseline.single_ms)} rounds (least to most), the systems taking "
             f"turns. Images/s: closed loop, {plan.concurrency} images in flight, one a request; "
             "eights: eight images a request. Knee: the rate of Poisson arrivals at which the p99 "
             f"passes {plan.p99_bound_ms:g} ms; latencies are from the intended time of sending, at "

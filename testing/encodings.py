@@ -20,7 +20,7 @@ class Payload:
 
 
 @dataclass(frozen=True)
-class Form:
+class Encoding:
     """One way to ask. `read` gives the class ids in the order the photos were sent."""
 
     path: str
@@ -62,9 +62,9 @@ def _ids(predictions: Sequence[Mapping[str, str]]) -> list[str]:
     return [prediction["class_id"] for prediction in predictions]
 
 
-KEYED = Form("/predict", _multipart, lambda body: _ids(list(json.loads(body).values())))
-LISTED = Form("/predict", _multipart, lambda body: _ids(json.loads(body)))
-OPEN_INFERENCE = Form(
+KEYED = Encoding("/predict", _multipart, lambda body: _ids(list(json.loads(body).values())))
+LISTED = Encoding("/predict", _multipart, lambda body: _ids(json.loads(body)))
+OPEN_INFERENCE = Encoding(
     "/v2/models/densenet/infer",
     _open_inference,
     lambda body: list(json.loads(body)["outputs"][0]["data"]),

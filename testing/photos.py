@@ -1,4 +1,4 @@
-"""The pictures every contender is given, and the checkpoint every contender serves."""
+"""The pictures every system is given, and the checkpoint every system serves."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""A contender's processes: started together, looked at, and all ended.
+"""A system's processes: started together, looked at, and all ended.
 
 A server's processes are found by a variable in their environment, which children inherit:
 some servers (Ray's, Triton's) do not keep theirs in one process group.
@@ -21,7 +21,7 @@ STOPPED_WITHIN_S = 60.0
 AT_REST_WITHIN_S = 60.0
 AT_REST_CORES = 0.25
 """What a server with nothing to do may use; Ray's own processes use some."""
-_MARK = "BENCHMARK_CONTENDER"
+_MARK = "BENCHMARK_SYSTEM"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Usage:
 
 
 class StartFailed(Exception):
-    """A contender did not come up; says what it printed last."""
+    """A system did not come up; says what it printed last."""
 
 
 def find_free_port() -> int:
@@ -72,7 +72,7 @@ def find_marked(variable: str, value: str) -> Iterator[psutil.Process]:
 
 
 class Server:
-    """A contender that has been started."""
+    """A system that has been started."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self._mark = f"{os.getpid()}-{time.monotonic_ns()}"

@@ -1,6 +1,6 @@
 """What all peers share: DenseNet-121, torchvision's transforms, the names of the classes.
 
-Read from the environment, so that one command line sets all contenders alike:
+Read from the environment, so that one command line sets all systems alike:
 PEER_CHECKPOINT (a path), PEER_PRECISION (fp32 or bf16), PEER_ENGINE (torch or openvino).
 Runs in every peer's environment: needs torch, torchvision and Pillow, and no Ray.
 """

@@ -42,7 +42,7 @@ def test_arrivals_are_memoryless_so_their_gaps_deviate_as_much_as_they_last() ->
     assert deviation_s == pytest.approx(mean_s, rel=0.1)
 
 
-def test_arrivals_are_the_same_for_every_contender_with_one_seed() -> None:
+def test_arrivals_are_the_same_for_every_system_with_one_seed() -> None:
     assert poisson_arrivals(20, 5, seed=3) == poisson_arrivals(20, 5, seed=3)
     assert poisson_arrivals(20, 5, seed=3) != poisson_arrivals(20, 5, seed=4)
 

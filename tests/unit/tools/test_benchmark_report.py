@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from benchmarks.floors import Floor, check_floors
-from benchmarks.records import LimitRecord, Plan, Record
+from benchmarks.records import BaselineRecord, Plan, Record
 from benchmarks.report import as_json, write_report
 from testing.latency import Point
 from testing.processes import Usage
 
 PLAN = Plan(rounds=1, margin_s=1, closed_s=1, open_s=1, concurrency=16, p99_bound_ms=500)
-LIMIT = LimitRecord(
+BASELINE = BaselineRecord(
     by_way={"in turn": [40.0, 50.0, 60.0], "overlapped": [70.0, 30.0, 45.0]},
     single_ms=[20.0],
     right=1.0,
@@ -50,12 +50,12 @@ def make_records() -> list[Record]:
 
 
 def verdicts(records: list[Record], growth: dict[str, Any] | None = None) -> dict[str, str]:
-    return {floor.name: floor.verdict for floor in check_floors(LIMIT, records, growth)}
+    return {floor.name: floor.verdict for floor in check_floors(BASELINE, records, growth)}
 
 
 def test_floors_are_ratios_of_medians_of_one_run() -> None:
-    values = {floor.name: floor.value for floor in check_floors(LIMIT, make_records(), None)}
-    assert values["throughput over the limit's"] == pytest.approx(45 / 50)
+    values = {floor.name: floor.value for floor in check_floors(BASELINE, make_records(), None)}
+    assert values["throughput over the baseline's"] == pytest.approx(45 / 50)
     assert values["throughput over Flask's"] == pytest.approx(45 / 9)
     assert values["throughput over the best batching peer's"] == pytest.approx(45 / 30)
     assert values["resident MB of an ingress replica"] == 200
@@ -63,8 +63,8 @@ def test_floors_are_ratios_of_medians_of_one_run() -> None:
 
 def test_a_floor_is_met_missed_or_not_measured() -> None:
     found = verdicts(make_records())
-    assert found["throughput over the limit's"] == "met"
-    assert found["p99 at 70 % of the knee over the limit's latency of one image"] == "missed"
+    assert found["throughput over the baseline's"] == "met"
+    assert found["p99 at 70 % of the knee over the baseline's latency of one image"] == "missed"
     assert found["growth of memory over the requests, %"] == "not measured"
 
 
@@ -73,14 +73,14 @@ def test_growth_is_taken_from_its_own_run() -> None:
     assert found["growth of memory over the requests, %"] == "missed"
 
 
-def test_floors_that_need_an_absent_contender_are_not_measured() -> None:
+def test_floors_that_need_an_absent_system_are_not_measured() -> None:
     assert set(verdicts([])) == set(verdicts(make_records()))
     assert set(verdicts([]).values()) == {"not measured"}
 
 
 def test_the_page_has_the_figures_the_refusal_and_the_errors() -> None:
     records = make_records()
-    page = write_report({"CPU": "a CPU"}, {}, PLAN, LIMIT, records, [])
+    page = write_report({"CPU": "a CPU"}, {}, PLAN, BASELINE, records, [])
     assert "| this service | 45.0 | 0.90 | 44.0 | 40.0 | 20 / 20 | failed / failed |" in page
     assert "**BentoML**: could not be installed: no such version" in page
     assert "{'TimeoutError': 2}" in page
@@ -89,10 +89,10 @@ def test_the_page_has_the_figures_the_refusal_and_the_errors() -> None:
 
 def test_the_json_line_is_strict_and_an_infinite_latency_is_null() -> None:
     records = make_records()
-    floors = [Floor("a floor", math.inf, 5, "most"), *check_floors(LIMIT, records, None)]
-    found = as_json({}, {}, PLAN, LIMIT, records, floors)
+    floors = [Floor("a floor", math.inf, 5, "most"), *check_floors(BASELINE, records, None)]
+    found = as_json({}, {}, PLAN, BASELINE, records, floors)
     line = json.loads(json.dumps(found, allow_nan=False))
-    service = line["contenders"][0]
+    service = line["systems"][0]
     assert service["sweep"][1]["p99_ms"] is None
     assert service["at_knee"]["0.3"]["p99_ms"] == 20
     assert service["errors"] == {"TimeoutError": 2}

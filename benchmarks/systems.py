@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from benchmarks.environments import ensure_environment
-from benchmarks.stage import Stage
-from testing.encodings import KEYED, LISTED, OPEN_INFERENCE, Form
+from benchmarks.setup import Setup
+from testing.encodings import KEYED, LISTED, OPEN_INFERENCE, Encoding
 from testing.processes import ROOT
 
 CORES = len(os.sched_getaffinity(0))
@@ -25,60 +25,60 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Contender:
+class System:
     """`prepare` installs what is needed (raises InstallRefused); `launch` says how to start."""
 
     name: str
     title: str
-    form: Form
+    encoding: Encoding
     prepare: Callable[[], object]
-    launch: Callable[[int, Stage], Launch]
+    launch: Callable[[int, Setup], Launch]
 
 
-def write_config(stage: Stage, port: int, **changes: Mapping[str, Any]) -> Path:
-    """`serve_config.yaml` on another port, with the stage's weights and precision.
+def write_config(setup: Setup, port: int, **changes: Mapping[str, Any]) -> Path:
+    """`serve_config.yaml` on another port, with the setup's weights and precision.
 
     `changes` are for one deployment each, by its name; `args` for the application's.
     """
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = port
     (application,) = config["applications"]
-    application["args"] |= {"weights": str(stage.checkpoint), "precision": stage.precision}
+    application["args"] |= {"weights": str(setup.checkpoint), "precision": setup.precision}
     application["args"] |= changes.get("args", {})
     for deployment in application["deployments"]:
         deployment |= changes.get(deployment["name"], {})
-    path = stage.folder / f"service-{port}.yaml"
+    path = setup.folder / f"service-{port}.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
 
 
-def launch_service(port: int, stage: Stage, **changes: Mapping[str, Any]) -> Launch:
-    config = write_config(stage, port, **changes)
+def launch_service(port: int, setup: Setup, **changes: Mapping[str, Any]) -> Launch:
+    config = write_config(setup, port, **changes)
     return Launch([sys.executable, "-m", "deployments", str(config), "--metrics-port", "0"])
 
 
 def _peer(
     name: str,
     title: str,
-    form: Form,
+    encoding: Encoding,
     command: Callable[[Path, int], Sequence[str]],
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
-) -> Contender:
+) -> System:
     """A server of `benchmarks/peers/<folder>`; `command` gets its environment's `bin`."""
     folder = folder or name
 
-    def launch(port: int, stage: Stage) -> Launch:
+    def launch(port: int, setup: Setup) -> Launch:
         binaries = ensure_environment(folder) / "bin"
         shared = {
             "PATH": f"{binaries}:{os.environ['PATH']}",
-            "PEER_CHECKPOINT": str(stage.checkpoint),
-            "PEER_PRECISION": stage.precision,
-            "PEER_ENGINE": stage.peer_engine,
+            "PEER_CHECKPOINT": str(setup.checkpoint),
+            "PEER_PRECISION": setup.precision,
+            "PEER_ENGINE": setup.peer_engine,
         }
         return Launch(command(binaries, port), shared | dict(environment or {}))
 
-    return Contender(name, title, form, lambda: ensure_environment(folder), launch)
+    return System(name, title, encoding, lambda: ensure_environment(folder), launch)
 
 
 def _module(folder: str) -> Callable[[Path, int], Sequence[str]]:
@@ -100,7 +100,7 @@ def _bentoml(binaries: Path, port: int) -> Sequence[str]:
     return [str(binaries / "bentoml"), "serve", service, "--host", "127.0.0.1", "--port", str(port)]
 
 
-SERVICE = Contender("service", "this service", KEYED, lambda: None, launch_service)
+SERVICE = System("service", "this service", KEYED, lambda: None, launch_service)
 FLASK = _peer(
     "flask",
     "Flask on Werkzeug, as it was: fp32, one image at a time",
@@ -108,7 +108,7 @@ FLASK = _peer(
     _module("flask"),
     {"PEER_PRECISION": "fp32", "PEER_ENGINE": "torch"},
 )
-CONTENDERS: tuple[Contender, ...] = (
+SYSTEMS: tuple[System, ...] = (
     SERVICE,
     FLASK,
     _peer(

@@ -1,4 +1,4 @@
-"""What is the same for every contender: photos, weights, precision."""
+"""What is the same for every system: photos, weights, precision."""
 
 import argparse
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
-class Stage:
+class Setup:
     """folder: a temporary one, for configurations and logs."""
 
     checkpoint: Path
@@ -20,7 +20,7 @@ class Stage:
     folder: Path
 
 
-def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
+def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="a checkpoint; else one is made for this")
     parser.add_argument(
         "--precision",
@@ -37,8 +37,8 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the results go")
 
 
-def set_stage(arguments: argparse.Namespace, folder: Path) -> tuple[Photos, Stage]:
-    """The photos with their right answers, and what is the same for every contender."""
+def prepare_setup(arguments: argparse.Namespace, folder: Path) -> tuple[Photos, Setup]:
+    """The photos with their right answers, and what is the same for every system."""
     files, source = read_files()
     checkpoint = arguments.weights
     if checkpoint is None:
@@ -46,12 +46,12 @@ def set_stage(arguments: argparse.Namespace, folder: Path) -> tuple[Photos, Stag
         checkpoint = folder / "densenet121.pth"
         write_checkpoint(files, checkpoint)
     photos = answer_rightly(files, source, checkpoint)
-    return photos, Stage(checkpoint.resolve(), arguments.precision, arguments.peer_engine, folder)
+    return photos, Setup(checkpoint.resolve(), arguments.precision, arguments.peer_engine, folder)
 
 
-def describe_setting(stage: Stage, photos: Photos) -> dict[str, str]:
+def describe_setup(setup: Setup, photos: Photos) -> dict[str, str]:
     return {
-        "precision": stage.precision,
-        "peers' engine": stage.peer_engine,
+        "precision": setup.precision,
+        "peers' engine": setup.peer_engine,
         "photos": photos.source,
     }

@@ -1,6 +1,6 @@
-"""The limit: the service's own decoding and model in one process, with no server.
+"""The baseline: the service's own decoding and model in one process, with no server.
 
-`python -m benchmarks.limit CONFIG PHOTO...` prints one JSON line. CONFIG is the service's,
+`python -m benchmarks.baseline CONFIG PHOTO...` prints one JSON line. CONFIG is the service's,
 so that weights, engine and precision are the same.
 """
 
@@ -33,15 +33,15 @@ AHEAD = 2
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.limit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.baseline", description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each way measured")
     arguments = parser.parse_args()
     settings = read_settings(arguments.config)
     files = [photo.read_bytes() for photo in arguments.photos]
-    limit = Limit(settings, files)
-    print(json.dumps(limit.measure(arguments.seconds)))
+    baseline = Baseline(settings, files)
+    print(json.dumps(baseline.measure(arguments.seconds)))
     return 0
 
 
@@ -50,7 +50,7 @@ def read_settings(config: Path) -> Settings:
     return Settings.model_validate(application["args"])
 
 
-class Limit:
+class Baseline:
     """Photos through decoder and model as fast as one process can."""
 
     def __init__(self, settings: Settings, files: Sequence[bytes]) -> None:
