@@ -1,7 +1,8 @@
 """The benchmark: `python -m benchmarks`, or `make bench`.
 
 Runs the baseline, the service and its peers by turns, writes the page, the JSON and the plots
-into benchmarks/results, and ends with one JSON line. A missed floor is told, not an error.
+into benchmarks/results, and ends with one JSON line. A missed floor is reported, not an error.
+With `--model stub` all of them are around a model that costs nothing, and there is no baseline.
 """
 
 import argparse
@@ -12,12 +13,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.floors import Floor, check_floors
+from benchmarks.floors import Floor, check_floors, check_stub_floors
 from benchmarks.measure import measure_all
 from benchmarks.plot import plot_breakdown, plot_latencies
-from benchmarks.records import BaselineRecord, Plan, Record
-from benchmarks.report import as_json, write_report
-from benchmarks.setup import add_setup_arguments, describe_setup, prepare_setup
+from benchmarks.records import Plan
+from benchmarks.report import write_report
+from benchmarks.run import Run
+from benchmarks.setup import (
+    STUB,
+    add_setup_arguments,
+    describe_setup,
+    prepare_setup,
+    results_folder,
+)
 from benchmarks.systems import SYSTEMS, System
 from testing.machine import describe_machine
 from testing.processes import StartFailed
@@ -28,20 +36,28 @@ OPEN_WINDOWS = 3
 
 def main() -> int:
     arguments = parse_arguments()
+    results = results_folder(arguments)
+    run = measure(arguments, results)
+    page, line = write_report(run), json.dumps(run.as_json(), allow_nan=False)
+    save(run, page, line, results)
+    print(page)
+    announce(run.floors)
+    print(line)
+    return 0
+
+
+def measure(arguments: argparse.Namespace, results: Path) -> Run:
     plan = make_plan(arguments)
-    arguments.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         photos, setup = prepare_setup(arguments, Path(folder))
         machine, setting = describe_machine(), describe_setup(setup, photos)
-        baseline, records = measure_all(chosen(arguments.only), plan, setup, photos)
-    floors = check_floors(baseline, records, read_growth(arguments.results))
-    page = write_report(machine, setting, plan, baseline, records, floors)
-    line = json.dumps(as_json(machine, setting, plan, baseline, records, floors), allow_nan=False)
-    save(arguments.results, page, line, plan, baseline, records)
-    print(page)
-    announce(floors)
-    print(line)
-    return 0
+        systems = choose_systems(arguments.only, setup.model)
+        baseline, records = measure_all(systems, plan, setup, photos)
+    if baseline is None:
+        floors = check_stub_floors(records)
+    else:
+        floors = check_floors(baseline, records, read_growth(results))
+    return Run(machine, setting, plan, baseline, records, floors)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -64,14 +80,14 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         rounds=rounds,
         margin_s=1.0 if arguments.quick else 2.0,
         closed_s=window_s,
-        open_s=OPEN_WINDOWS * window_s,
+        open_s=0.0 if arguments.model == STUB else OPEN_WINDOWS * window_s,
         concurrency=arguments.concurrency,
         p99_bound_ms=arguments.p99_bound_ms,
     )
 
 
-def chosen(names: Sequence[str]) -> list[System]:
-    return [system for system in SYSTEMS if system.name in names]
+def choose_systems(names: Sequence[str], model: str) -> list[System]:
+    return [system for system in SYSTEMS if system.name in names and model in system.models]
 
 
 def read_growth(results: Path) -> Mapping[str, Any] | None:
@@ -82,20 +98,13 @@ def read_growth(results: Path) -> Mapping[str, Any] | None:
     return growth
 
 
-def save(
-    results: Path,
-    page: str,
-    line: str,
-    plan: Plan,
-    baseline: BaselineRecord,
-    records: Sequence[Record],
-) -> None:
+def save(run: Run, page: str, line: str, results: Path) -> None:
     (results / "README.md").write_text(page)
     (results / "results.json").write_text(f"{line}\n")
-    plot_latencies(records, baseline, plan, results / "latency.png")
-    for record in records:
-        if record.name == "service" and record.singles:
-            plot_breakdown(record, results / "breakdown.png")
+    if run.baseline:
+        plot_latencies(run.records, run.baseline, run.plan, results / "latency.png")
+    if run.service:
+        plot_breakdown(run.service, results / "breakdown.png")
 
 
 def announce(floors: Sequence[Floor]) -> None:

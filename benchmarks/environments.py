@@ -7,11 +7,14 @@ torch alone is lent to all of them (see peers/torch.txt).
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).parent
 VENVS = BENCHMARKS / ".venvs"
 PEERS = BENCHMARKS / "peers"
+COMMON = PEERS / "common.txt"
+TORCH = "torch"
 _STAMP = ".installed"
 
 
@@ -19,23 +22,27 @@ class InstallRefused(Exception):
     """A peer's environment could not be made; says what the installer said."""
 
 
-def ensure_environment(peer: str) -> Path:
-    """The venv of a peer, installed. Raises InstallRefused."""
-    torch = _ensure(VENVS / "torch", [PEERS / "torch.txt"], lender=None)
-    return _ensure(VENVS / peer, [PEERS / peer / "requirements.txt"], lender=torch)
+def ensure_environment(peer: str, with_torch: bool) -> Path:
+    """Return a peer's venv, installed; torch in it only if asked for. Raises InstallRefused."""
+    if with_torch:
+        _ensure(VENVS / TORCH, [COMMON, PEERS / "torch.txt"])
+    venv = _ensure(VENVS / peer, [COMMON, PEERS / peer / "requirements.txt"])
+    # A path that does not exist is skipped: there is no torch until a run has wanted it.
+    site_packages = _site_packages(venv)
+    (site_packages / "lent.pth").write_text(f"{VENVS / TORCH / site_packages.relative_to(venv)}\n")
+    return venv
 
 
-def _ensure(venv: Path, requirements: list[Path], lender: Path | None) -> Path:
+def _ensure(venv: Path, requirements: Sequence[Path]) -> Path:
     wanted = hashlib.sha256(b"".join(file.read_bytes() for file in requirements)).hexdigest()
     stamp = venv / _STAMP
     if stamp.is_file() and stamp.read_text() == wanted:
         return venv
     print(f"Installing {venv.name} for the benchmark ...", file=sys.stderr, flush=True)
     _run([sys.executable, "-m", "venv", "--clear", str(venv)])
-    if lender is not None:
-        (_site_packages(venv) / "lent.pth").write_text(f"{_site_packages(lender)}\n")
     pip = [str(venv / "bin" / "pip"), "--disable-pip-version-check", "install", "--quiet"]
-    _run([*pip, *(part for file in requirements for part in ("-r", str(file)))])
+    for file in requirements:  # one after another: what a later one wants instead, it gets
+        _run([*pip, "-r", str(file)])
     stamp.write_text(wanted)
     return venv
 

@@ -1,15 +1,19 @@
 """What the service promises, checked on what was measured. A missed floor is reported."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from benchmarks.records import BaselineRecord, Record
+from benchmarks.records import BaselineRecord, Load, Record
 
 MIB = 2**20
-PEERS_THAT_BATCH = ("ray_serve", "litserve", "bentoml", "pytriton")
+PEERS_THAT_BATCH = ("ray_serve", "litserve", "bentoml", "pytriton", "mosec")
+TWO_INGRESSES = "service_two"
+"""The service with its Ingress pinned to two replicas."""
+REPLICAS = ("ingress", "classifier")
+"""The roles of the processes that do the work; all others carry it."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,9 @@ def check_floors(
     baseline: BaselineRecord, records: Sequence[Record], growth: Mapping[str, Any] | None
 ) -> list[Floor]:
     """`growth` is what `python -m benchmarks.growth` wrote, if it has been run."""
-    by_name = {record.name: record for record in records}
+    by_name = _measured(records)
     service = by_name.get("service")
-    rates = {name: median(record.singles) for name, record in by_name.items() if record.singles}
+    rates = {name: _rate(record.singles) for name, record in by_name.items()}
     served = rates.get("service")
     best = max((rates[name] for name in PEERS_THAT_BATCH if name in rates), default=None)
     return [
@@ -61,9 +65,82 @@ def check_floors(
             5,
             "most",
         ),
-        Floor("resident MB of an ingress replica", _ingress_mb(service), 250, "most"),
+        Floor("resident MB of an Ingress replica", _ingress_mb(service), 250, "most"),
         Floor("growth of memory over the requests, %", _growth_percent(growth), 2, "most"),
     ]
+
+
+def check_stub_floors(records: Sequence[Record]) -> list[Floor]:
+    """What the path of a request may cost, beside LitServe's around the same stub."""
+    by_name = _measured(records)
+    service, peer = by_name.get("service"), by_name.get("litserve")
+
+    def over_peer(figure: Callable[[Record], float]) -> float | None:
+        return figure(service) / figure(peer) if service and peer else None
+
+    return [
+        Floor("CPU a request over LitServe's", over_peer(_cpu_of_one), 1.6, "most"),
+        Floor("CPU a request of eight over LitServe's", over_peer(_cpu_of_eight), 1.5, "most"),
+        Floor("requests/s over LitServe's", over_peer(_rate_of_one), 0.8, "least"),
+        Floor("lone p50 over LitServe's", over_peer(_lone_p50_ms), 1.3, "most"),
+        Floor(
+            "cost of a second Ingress: the worst of requests/s, eights/s and lone p50",
+            _slowdown(service, by_name.get(TWO_INGRESSES)),
+            1.05,
+            "most",
+        ),
+        Floor(
+            "share of the CPU of the costliest process that is no replica of ours, %",
+            _largest_share(service),
+            15,
+            "most",
+        ),
+        Floor("resident MB of an Ingress replica", _ingress_mb(service), 200, "most"),
+    ]
+
+
+def _measured(records: Sequence[Record]) -> dict[str, Record]:
+    return {record.name: record for record in records if record.is_measured}
+
+
+def _rate(load: Load) -> float:
+    return median(load.images_per_s)
+
+
+def _rate_of_one(record: Record) -> float:
+    return _rate(record.singles)
+
+
+def _cpu_of_one(record: Record) -> float:
+    return record.singles.total_cpu_ms
+
+
+def _cpu_of_eight(record: Record) -> float:
+    return record.eights.total_cpu_ms
+
+
+def _lone_p50_ms(record: Record) -> float:
+    return median(record.lone.p50_ms)
+
+
+def _slowdown(one: Record | None, two: Record | None) -> float | None:
+    """How many times slower the second is in what it is slowest in."""
+    if one is None or two is None:
+        return None
+    return max(
+        _rate(one.singles) / _rate(two.singles),
+        _rate(one.eights) / _rate(two.eights),
+        _lone_p50_ms(two) / _lone_p50_ms(one),
+    )
+
+
+def _largest_share(service: Record | None) -> float | None:
+    """In percent, of all that a request of one image costs."""
+    if service is None:
+        return None
+    by_role = service.singles.cpu_ms_by_role
+    others = [ms for role, ms in by_role.items() if role not in REPLICAS]
+    return 100 * max(others, default=0.0) / sum(by_role.values())
 
 
 def _over(value: float | None, of: float | None) -> float | None:
@@ -78,7 +155,8 @@ def _p99_ms(service: Record | None) -> float | None:
 def _ingress_mb(service: Record | None) -> float | None:
     if service is None or "ingress" not in service.memory:
         return None
-    return service.memory["ingress"].resident_bytes / MIB
+    usage = service.memory["ingress"]
+    return usage.resident_bytes / usage.processes / MIB
 
 
 def _growth_percent(growth: Mapping[str, Any] | None) -> float | None:

@@ -19,9 +19,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.load import Outcome, Target, closed_loop
-from benchmarks.measure import encode, running
+from benchmarks.measure import running
 from benchmarks.plot import plot_growth
-from benchmarks.setup import Setup, add_setup_arguments, prepare_setup
+from benchmarks.session import encode
+from benchmarks.setup import Setup, add_setup_arguments, prepare_setup, results_folder
 from benchmarks.systems import CORES, SERVICE, launch_service
 from testing.encodings import Payload
 from testing.latency import percentile
@@ -82,7 +83,7 @@ class Sample:
 
 def main() -> int:
     arguments = parse_arguments()
-    arguments.results.mkdir(parents=True, exist_ok=True)
+    results = results_folder(arguments)
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         photos, setup = prepare_setup(arguments, Path(folder))
         machine = describe_machine()
@@ -93,9 +94,9 @@ def main() -> int:
     found = as_json(machine, replicas, sizes, samples)
     line = json.dumps(found, allow_nan=False)
     page = write_page(machine, replicas, sizes, samples)
-    (arguments.results / "growth.md").write_text(page)
-    (arguments.results / "growth.json").write_text(f"{line}\n")
-    draw(replicas, sizes, samples, arguments.results / "growth.png")
+    (results / "growth.md").write_text(page)
+    (results / "growth.json").write_text(f"{line}\n")
+    draw(replicas, sizes, samples, results / "growth.png")
     print(page)
     print(line)
     return 0
@@ -299,7 +300,7 @@ def draw(
     path: Path,
 ) -> None:
     formats = dict.fromkeys(each.image_format for each in sizes)
-    roles = ("ingress", "classifier", "proxy")
+    roles = ("ingress", "classifier", "haproxy")
     plot_growth(
         {f"{each.classifiers} + {each.ingresses}": each.images_per_s for each in replicas},
         {

@@ -34,6 +34,7 @@ class Outcome:
         it, the part of its time that lay within (else a slow server's rate would come in steps).
     errors: the kinds of failure and how often each came.
     server_timings: the `Server-Timing` of every answer that had one.
+    responses: of every request that was answered, the indexes of its photos and the body.
     """
 
     duration_s: float
@@ -41,6 +42,7 @@ class Outcome:
     images: float = 0.0
     errors: dict[str, int] = field(default_factory=dict)
     server_timings: list[str] = field(default_factory=list)
+    responses: list[tuple[tuple[int, ...], bytes]] = field(default_factory=list)
     generator_cpu_s: float = 0.0
 
     @property
@@ -130,17 +132,18 @@ async def _send(
     sent = time.perf_counter()
     try:
         async with session.post(target.url, data=payload.body, headers=payload.headers) as response:
-            await response.read()
+            body = await response.read()
             failure = "" if response.ok else f"status {response.status}"
             timing = response.headers.get("Server-Timing")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        failure, timing = type(error).__name__, None
+        failure, timing, body = type(error).__name__, None, b""
     now = time.perf_counter()
     if failure:
         outcome.errors[failure] = outcome.errors.get(failure, 0) + 1
         outcome.latencies_ms.append(math.inf)
         return
     outcome.latencies_ms.append(1000 * (now - intended))
+    outcome.responses.append((payload.photos, body))
     within = max(min(now, window[1]) - max(sent, window[0]), 0.0)
     outcome.images += len(payload.photos) * within / (now - sent)
     if timing:

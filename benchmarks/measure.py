@@ -1,36 +1,29 @@
-"""One system at a time: started, checked, warmed, loaded, stopped; round after round."""
+"""One system at a time: started, loaded, stopped; round after round."""
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import aiohttp
 
 from benchmarks.environments import InstallRefused
-from benchmarks.load import Outcome, Target, closed_loop, fetch, open_loop
-from benchmarks.records import KNEE_FRACTIONS, BaselineRecord, Plan, Record
-from benchmarks.setup import Setup
+from benchmarks.load import Target, fetch
+from benchmarks.records import BaselineRecord, Plan, Record
+from benchmarks.session import Session
+from benchmarks.setup import DENSENET, Setup
 from benchmarks.systems import Launch, System, write_config
-from testing.encodings import Encoding, Payload
-from testing.latency import Point, find_knee, poisson_arrivals
+from testing.encodings import Encoding
 from testing.log import log
 from testing.photos import Photos
 from testing.processes import ROOT, Server, StartFailed, find_free_port
 
 READY_WITHIN_S = 180.0
-IMAGES_A_LARGE_REQUEST = 8
-SWEEP_FRACTIONS = (0.4, 0.6, 0.8, 0.95, 1.1)
-"""Of the closed-loop rate of the same session."""
 
 
 @contextmanager
@@ -64,109 +57,6 @@ async def _wait_until_ready(
     raise server.failure(f"it did not answer within {READY_WITHIN_S:g} s")
 
 
-def encode(encoding: Encoding, photos: Photos, images: int) -> list[Payload]:
-    """Requests of so many images each, all photos in turn."""
-    numbered = list(enumerate(photos.files))
-    starts = range(0, len(numbered) - images + 1, images)
-    return [encoding.encode(numbered[start : start + images]) for start in starts]
-
-
-class Session:
-    """One system's turn in one round."""
-
-    def __init__(self, record: Record, plan: Plan, encoding: Encoding, photos: Photos) -> None:
-        self._record = record
-        self._plan = plan
-        self._encoding = encoding
-        self._photos = photos
-        self._singles = encode(encoding, photos, 1)
-
-    def run(self, server: Server, target: Target, number: int) -> None:
-        """`number` is the round's, from 0. The first finds the knee, the others use it."""
-        self._check(target)
-        target = replace(target, timeout_s=self._plan.timeout_s)
-        rate = self._measure_singles(server, target)
-        self._measure_eights(target)
-        self._record.memory = server.usage()
-        if number == 0:
-            self._find_knee(target, rate)
-        if number > 0 or self._plan.rounds == 1:
-            self._measure_at_knee(target, number)
-
-    def _check(self, target: Target) -> None:
-        """Do all photos, in requests of several, get the right answers in the right order?"""
-        payloads = encode(self._encoding, self._photos, IMAGES_A_LARGE_REQUEST)
-        bodies = [asyncio.run(fetch(target, payload)) for payload in payloads]
-        answers = [class_id for body in bodies for class_id in self._encoding.read(body)]
-        expected = self._photos.class_ids[: len(answers)]
-        same = sum(a == b for a, b in zip(answers, expected, strict=True))
-        self._record.right = same / len(answers)
-
-    def _measure_singles(self, server: Server, target: Target) -> float:
-        before = server.usage()
-        outcome = self._closed(target, self._singles)
-        after = server.usage()
-        self._record.singles.append(outcome.images_per_s)
-        images = max(len(outcome.latencies_ms), 1)
-        self._record.cpu_ms_per_image = {
-            role: 1000 * (usage.cpu_s - before[role].cpu_s) / images
-            for role, usage in after.items()
-            if role in before
-        }
-        self._record.generator_cpu_ms.append(outcome.generator_cpu_ms_per_request)
-        self._record.timings_ms["saturated"] = mean_timings(outcome)
-        return outcome.images_per_s
-
-    def _measure_eights(self, target: Target) -> None:
-        payloads = encode(self._encoding, self._photos, IMAGES_A_LARGE_REQUEST)
-        outcome = self._closed(target, payloads)
-        self._record.eights.append(outcome.images_per_s)
-
-    def _closed(self, target: Target, payloads: Sequence[Payload]) -> Outcome:
-        images = len(payloads[0].photos)
-        # Four requests at least, lest a server be idle between two of them.
-        concurrency = max(self._plan.concurrency // images, 4)
-        plan = self._plan
-        outcome = asyncio.run(
-            closed_loop(target, payloads, concurrency, plan.closed_s, plan.margin_s)
-        )
-        self._record.errors.update(outcome.errors)
-        return outcome
-
-    def _find_knee(self, target: Target, closed_rate: float) -> None:
-        if not closed_rate:
-            return  # nothing was answered within the window: there is no rate to start from
-        for step, fraction in enumerate(SWEEP_FRACTIONS):
-            rate = fraction * closed_rate
-            outcome = self._open(target, rate, seed=step)
-            self._record.sweep.append(Point(rate, tuple(outcome.latencies_ms)))
-        self._record.knee = find_knee(self._record.sweep, self._plan.p99_bound_ms)
-
-    def _measure_at_knee(self, target: Target, number: int) -> None:
-        for fraction in KNEE_FRACTIONS if self._record.knee else ():
-            rate = fraction * (self._record.knee or 0)
-            outcome = self._open(target, rate, seed=100 * number + round(10 * fraction))
-            self._record.at_knee.setdefault(fraction, []).extend(outcome.latencies_ms)
-            self._record.errors.update(outcome.errors)
-            self._record.timings_ms[f"{fraction:.0%} of the knee"] = mean_timings(outcome)
-
-    def _open(self, target: Target, rate: float, seed: int) -> Outcome:
-        arrivals_s = poisson_arrivals(rate, self._plan.open_s, seed)
-        return asyncio.run(open_loop(target, self._singles, arrivals_s, self._plan.open_s))
-
-
-def mean_timings(outcome: Outcome) -> dict[str, float]:
-    """Means of what `Server-Timing` says, ms, with the client's own as `total`."""
-    if not outcome.server_timings:
-        return {}
-    sums: Counter[str] = Counter()
-    for timing in outcome.server_timings:
-        sums.update({name: float(ms) for name, ms in re.findall(r"(\w+);dur=([\d.]+)", timing)})
-    answered = [ms for ms in outcome.latencies_ms if ms != float("inf")]
-    means = {name: total / len(outcome.server_timings) for name, total in sums.items()}
-    return means | {"total": fmean(answered)}
-
-
 def measure_baseline(record: BaselineRecord, plan: Plan, setup: Setup, photos: Photos) -> None:
     """Run benchmarks.baseline with the service's configuration. Raises StartFailed."""
     config = write_config(setup, find_free_port())
@@ -181,7 +71,7 @@ def measure_baseline(record: BaselineRecord, plan: Plan, setup: Setup, photos: P
     for way, rate in found["by_way"].items():
         record.by_way.setdefault(way, []).append(rate)
     same = sum(a == b for a, b in zip(found["class_ids"], photos.class_ids, strict=True))
-    record.right = same / len(photos.class_ids)
+    record.accuracy = same / len(photos.class_ids)
 
 
 def _write_photos(photos: Photos, folder: Path) -> list[Path]:
@@ -196,14 +86,17 @@ def measure_all(
     plan: Plan,
     setup: Setup,
     photos: Photos,
-) -> tuple[BaselineRecord, list[Record]]:
-    """Every system once a round, the first one another each round. Raises StartFailed
-    when the baseline itself cannot be measured."""
-    baseline = BaselineRecord()
-    records = {each.name: _prepare(each) for each in systems}
+) -> tuple[BaselineRecord | None, list[Record]]:
+    """Every system once a round, the first one another each round; no baseline of the stub.
+
+    Raises StartFailed if the baseline itself cannot be measured.
+    """
+    baseline = BaselineRecord() if setup.model == DENSENET else None
+    records = {each.name: _prepare(each, setup) for each in systems}
     for number in range(plan.rounds):
-        log(f"round {number + 1} of {plan.rounds}: the baseline")
-        measure_baseline(baseline, plan, setup, photos)
+        if baseline:
+            log(f"round {number + 1} of {plan.rounds}: the baseline")
+            measure_baseline(baseline, plan, setup, photos)
         for system in [*systems[number:], *systems[:number]]:
             record = records[system.name]
             if record.refused is None:
@@ -212,10 +105,10 @@ def measure_all(
     return baseline, list(records.values())
 
 
-def _prepare(system: System) -> Record:
+def _prepare(system: System, setup: Setup) -> Record:
     record = Record(system.name, system.title)
     try:
-        system.prepare()
+        system.prepare(setup)
     except InstallRefused as error:
         record.refused = f"could not be installed: {error}"
     return record

@@ -43,15 +43,15 @@ def plot_latencies(
 
 
 def plot_breakdown(service: Record, path: Path) -> None:
-    """Where a request's time goes by load, and each process's CPU time an image."""
+    """Where a request's time goes by load, and the CPU time a single of each kind of process."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     _plot_timings(left, service)
-    roles = sorted(service.cpu_ms_per_image.items(), key=lambda item: -item[1])
+    roles = sorted(service.singles.cpu_ms_by_role.items(), key=lambda item: -item[1])
     bars = right.barh([role for role, _ in roles], [ms for _, ms in roles])
     right.bar_label(bars, fmt="%.1f", padding=3)
     right.margins(x=0.1)
     right.invert_yaxis()
-    right.set(xlabel="ms of CPU an image", title="CPU by process, saturated")
+    right.set(xlabel="ms of CPU a single", title="CPU by process, singles")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

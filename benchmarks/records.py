@@ -1,6 +1,7 @@
 """What is asked of a run, and what is found."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -8,11 +9,15 @@ from testing.latency import Point
 from testing.processes import Usage
 
 KNEE_FRACTIONS = (0.3, 0.7, 1.0)
+IMAGES_A_LARGE_REQUEST = 8
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how often. `concurrency` is in images; durations are of one window."""
+    """How long and how often. `concurrency` is in images; durations are of one window.
+
+    open_s: 0 for no open loop, and so for no knee.
+    """
 
     rounds: int
     margin_s: float
@@ -24,11 +29,37 @@ class Plan:
 
 
 @dataclass
+class Load:
+    """What closed loops of one kind gave, one value a round.
+
+    images: in each request. cpu_ms: of a request, by role of process. generator_cpu_ms: of
+    the load generator itself, a request.
+    """
+
+    images: int
+    images_per_s: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[Mapping[str, float]] = field(default_factory=list)
+    generator_cpu_ms: list[float] = field(default_factory=list)
+
+    @property
+    def total_cpu_ms(self) -> float:
+        """CPU of all the system's processes a request, ms."""
+        return median(sum(by_role.values()) for by_role in self.cpu_ms)
+
+    @property
+    def cpu_ms_by_role(self) -> dict[str, float]:
+        roles = dict.fromkeys(role for by_role in self.cpu_ms for role in by_role)
+        return {role: median(each.get(role, 0.0) for each in self.cpu_ms) for role in roles}
+
+
+@dataclass
 class Record:
     """All that was measured of one system, over the rounds.
 
-    refused: why it took no part. right: the share of photos answered as fp32 torch does.
-    singles, eights: images/s of each round, by requests of one image and of eight.
+    refused: why it took no part. singles, eights: requests of one image and of eight, several
+    in flight; lone: of one image, one after another. answers, right: images of all responses,
+    and those whose class is the right one.
     at_knee: latencies by the fraction of the knee that was offered.
     timings_ms: means of `Server-Timing`, and of the latency itself as `total`, by load.
     """
@@ -36,18 +67,30 @@ class Record:
     name: str
     title: str
     refused: str | None = None
-    right: float = 0.0
+    answers: int = 0
+    right: int = 0
     ready_after_s: list[float] = field(default_factory=list)
-    singles: list[float] = field(default_factory=list)
-    eights: list[float] = field(default_factory=list)
+    lone: Load = field(default_factory=lambda: Load(1))
+    singles: Load = field(default_factory=lambda: Load(1))
+    eights: Load = field(default_factory=lambda: Load(IMAGES_A_LARGE_REQUEST))
     sweep: list[Point] = field(default_factory=list)
     knee: float | None = None
     at_knee: dict[float, list[float]] = field(default_factory=dict)
-    cpu_ms_per_image: dict[str, float] = field(default_factory=dict)
     memory: dict[str, Usage] = field(default_factory=dict)
     timings_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
-    generator_cpu_ms: list[float] = field(default_factory=list)
+
+    @property
+    def is_measured(self) -> bool:
+        return bool(self.singles.images_per_s and self.eights.images_per_s)
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.answers if self.answers else 0.0
+
+    @property
+    def proportional_bytes(self) -> int:
+        return sum(usage.proportional_bytes for usage in self.memory.values())
 
     def point_at_knee(self, fraction: float) -> Point | None:
         if self.knee is None or fraction not in self.at_knee:
@@ -64,7 +107,7 @@ class BaselineRecord:
 
     by_way: dict[str, list[float]] = field(default_factory=dict)
     single_ms: list[float] = field(default_factory=list)
-    right: float = 0.0
+    accuracy: float = 0.0
 
     @property
     def images_per_s(self) -> float:

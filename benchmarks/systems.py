@@ -5,17 +5,22 @@ import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
-from benchmarks.environments import ensure_environment
-from benchmarks.setup import Setup
-from testing.encodings import KEYED, LISTED, OPEN_INFERENCE, Encoding
+from benchmarks.environments import VENVS, ensure_environment
+from benchmarks.floors import TWO_INGRESSES
+from benchmarks.setup import DENSENET, STUB, Setup
+from testing.encodings import KEYED, LISTED, MSGPACK, OPEN_INFERENCE, Encoding
 from testing.processes import ROOT
 
 CORES = len(os.sched_getaffinity(0))
+INGRESSES = {"num_replicas": 2, "ray_actor_options": {"num_cpus": CORES / 8}}
+"""A share of a core each, or Ray finds no room for two on a small machine."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +31,32 @@ class Launch:
 
 @dataclass(frozen=True)
 class System:
-    """`prepare` installs what is needed (raises InstallRefused); `launch` says how to start."""
+    """`prepare` installs what is needed (raises InstallRefused); `launch` says how to start.
+
+    models: those it is measured with.
+    """
 
     name: str
     title: str
     encoding: Encoding
-    prepare: Callable[[], object]
+    prepare: Callable[[Setup], object]
     launch: Callable[[int, Setup], Launch]
+    models: Sequence[str] = (DENSENET, STUB)
 
 
 def write_config(setup: Setup, port: int, **changes: Mapping[str, Any]) -> Path:
-    """`serve_config.yaml` on another port, with the setup's weights and precision.
+    """`serve_config.yaml` on other ports, with the setup's model, weights and precision.
 
     `changes` are for one deployment each, by its name; `args` for the application's.
     """
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = port
+    config["grpc_options"]["port"] = port + 1
     (application,) = config["applications"]
-    application["args"] |= {"weights": str(setup.checkpoint), "precision": setup.precision}
+    if setup.model == STUB:
+        application["import_path"] = "testing.stub:build_fast"
+    else:
+        application["args"] |= {"weights": str(setup.checkpoint), "precision": setup.precision}
     application["args"] |= changes.get("args", {})
     for deployment in application["deployments"]:
         deployment |= changes.get(deployment["name"], {})
@@ -64,21 +77,33 @@ def _peer(
     command: Callable[[Path, int], Sequence[str]],
     environment: Mapping[str, str] | None = None,
     folder: str | None = None,
+    models: Sequence[str] = (DENSENET, STUB),
 ) -> System:
     """A server of `benchmarks/peers/<folder>`; `command` gets its environment's `bin`."""
     folder = folder or name
 
+    def prepare(setup: Setup) -> None:
+        ensure_environment(folder, with_torch=setup.model == DENSENET)
+
     def launch(port: int, setup: Setup) -> Launch:
-        binaries = ensure_environment(folder) / "bin"
-        shared = {
-            "PATH": f"{binaries}:{os.environ['PATH']}",
-            "PEER_CHECKPOINT": str(setup.checkpoint),
-            "PEER_PRECISION": setup.precision,
-            "PEER_ENGINE": setup.peer_engine,
-        }
+        binaries = VENVS / folder / "bin"
+        shared = {"PATH": f"{binaries}:{os.environ['PATH']}", **_describe_model(setup)}
         return Launch(command(binaries, port), shared | dict(environment or {}))
 
-    return System(name, title, encoding, lambda: ensure_environment(folder), launch)
+    return System(name, title, encoding, prepare, launch, models)
+
+
+def _describe_model(setup: Setup) -> dict[str, str]:
+    """What `benchmarks/peers` reads from its environment."""
+    on_gpu = setup.model == DENSENET and torch.cuda.is_available()
+    return {
+        "PEER_MODEL": setup.model,
+        # As large as makes the model faster on this kind of hardware, and no larger.
+        "PEER_BATCH_SIZE": "32" if on_gpu else "8",
+        "PEER_CHECKPOINT": str(setup.checkpoint or ""),
+        "PEER_PRECISION": setup.precision,
+        "PEER_ENGINE": setup.peer_engine,
+    }
 
 
 def _module(folder: str) -> Callable[[Path, int], Sequence[str]]:
@@ -100,17 +125,36 @@ def _bentoml(binaries: Path, port: int) -> Sequence[str]:
     return [str(binaries / "bentoml"), "serve", service, "--host", "127.0.0.1", "--port", str(port)]
 
 
-SERVICE = System("service", "this service", KEYED, lambda: None, launch_service)
-FLASK = _peer(
-    "flask",
-    "Flask on Werkzeug, as it was: fp32, one image at a time",
-    KEYED,
-    _module("flask"),
-    {"PEER_PRECISION": "fp32", "PEER_ENGINE": "torch"},
-)
+def _mosec(binaries: Path, port: int) -> Sequence[str]:
+    # It gives a request up after 3 s by itself; the load generator waits for longer.
+    options = ["--address", "127.0.0.1", "--port", str(port), "--timeout", "60000"]
+    server = [str(binaries / "python"), "-m", "benchmarks.peers.mosec.server"]
+    return [*server, *options, "--log-level", "warning"]
+
+
+def _no_preparation(_: Setup) -> None:
+    """The service runs in the environment of the benchmark."""
+
+
+SERVICE = System("service", "this service", KEYED, _no_preparation, launch_service)
 SYSTEMS: tuple[System, ...] = (
     SERVICE,
-    FLASK,
+    System(
+        TWO_INGRESSES,
+        "this service, two Ingress replicas",
+        KEYED,
+        _no_preparation,
+        partial(launch_service, Ingress=INGRESSES),
+        models=(STUB,),
+    ),
+    _peer(
+        "flask",
+        "Flask on Werkzeug, as it was: fp32, one image at a time",
+        KEYED,
+        _module("flask"),
+        {"PEER_PRECISION": "fp32", "PEER_ENGINE": "torch"},
+        models=(DENSENET,),
+    ),
     _peer(
         "gunicorn",
         f"Flask under Gunicorn, {2 * CORES} workers",
@@ -132,4 +176,5 @@ SYSTEMS: tuple[System, ...] = (
         # Python that is not the system's.
         {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))},
     ),
+    _peer("mosec", "mosec", MSGPACK, _mosec),
 )

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgpack
+
 Numbered = Sequence[tuple[int, bytes]]
 """Photos with their indexes."""
 
@@ -58,8 +60,15 @@ def _open_inference(photos: Numbered) -> Payload:
     return Payload(head + tensor, headers, tuple(number for number, _ in photos))
 
 
+def _msgpack(photos: Numbered) -> Payload:
+    body: bytes = msgpack.packb({"images": [data for _, data in photos]})
+    headers = {"Content-Type": "application/msgpack"}
+    return Payload(body, headers, tuple(number for number, _ in photos))
+
+
 def _ids(predictions: Sequence[Mapping[str, str]]) -> list[str]:
-    return [prediction["class_id"] for prediction in predictions]
+    """Empty for an image that got an error instead."""
+    return [prediction.get("class_id", "") for prediction in predictions]
 
 
 KEYED = Encoding("/predict", _multipart, lambda body: _ids(list(json.loads(body).values())))
@@ -69,3 +78,4 @@ OPEN_INFERENCE = Encoding(
     _open_inference,
     lambda body: list(json.loads(body)["outputs"][0]["data"]),
 )
+MSGPACK = Encoding("/inference", _msgpack, lambda body: _ids(msgpack.unpackb(body)))

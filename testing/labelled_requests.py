@@ -11,7 +11,7 @@ from testing.encodings import KEYED
 from testing.load_client import Question
 from testing.photos import Photos
 from testing.pictures import encode
-from testing.stub import LEVELS, POISON, colour_of
+from testing.stub_model import LEVELS, POISON, colour_of
 
 POISON_EVERY = 100
 

@@ -11,13 +11,15 @@ from PIL import Image
 from deployments.common.labels import load_classes
 from testing.pictures import encode, list_photos, make_picture
 from testing.reference import classify, load_reference, make_checkpoint
+from testing.stub_model import POISON, colour_of
 
 NUM_PHOTOS = 32
+PAINTED_SIDE = 256
 
 
 @dataclass(frozen=True)
 class Photos:
-    """files: encoded images. class_ids: fp32 torch's answers for them, the right ones."""
+    """files: encoded images. class_ids: the right answers for them, by fp32 torch or the stub."""
 
     files: tuple[bytes, ...]
     class_ids: tuple[str, ...]
@@ -44,7 +46,24 @@ def answer_rightly(files: Sequence[bytes], source: str, checkpoint: Path) -> Pho
     probabilities = classify(load_reference(checkpoint), [_open(file) for file in files])
     classes = load_classes()
     best = probabilities.argmax(dim=1).tolist()
-    return Photos(tuple(files), tuple(classes[number][0] for number in best), source)
+    return Photos(tuple(files), tuple(classes[number].class_id for number in best), source)
+
+
+def paint_photos() -> Photos:
+    """Pictures for the stub: detailed as photographs, with a class's colour in the middle."""
+    classes = load_classes()
+    numbers = range(0, POISON, POISON // NUM_PHOTOS)[:NUM_PHOTOS]
+    files = [encode(_paint(number), "JPEG", quality=90) for number in numbers]
+    source = f"{len(files)} generated JPEGs of {PAINTED_SIDE}x{PAINTED_SIDE}"
+    return Photos(tuple(files), tuple(classes[number].class_id for number in numbers), source)
+
+
+def _paint(number: int) -> Image.Image:
+    picture = make_picture(number, PAINTED_SIDE, PAINTED_SIDE)
+    side = PAINTED_SIDE // 4
+    left_top = (PAINTED_SIDE - side) // 2
+    picture.paste(colour_of(number), (left_top, left_top, left_top + side, left_top + side))
+    return picture
 
 
 def make_mosaic(files: Sequence[bytes], width: int, height: int) -> Image.Image:

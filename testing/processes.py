@@ -17,6 +17,16 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
+ROLES = {
+    "ingress": "ray::ServeReplica:densenet:Ingress",
+    "classifier": "ray::ServeReplica:densenet:Classifier",
+    "haproxy_manager": "ray::HAProxyManager",
+    "python_proxy": "ray::ProxyActor",
+    "controller": "ray::ServeController",
+}
+"""How the processes of each role of the service begin to name themselves."""
+RAY_PROGRAMS = ("-packages/ray/", "ray::", "'ray'")
+"""What stands in the command lines of the rest of Ray."""
 STOPPED_WITHIN_S = 60.0
 AT_REST_WITHIN_S = 60.0
 AT_REST_CORES = 0.25
@@ -26,7 +36,7 @@ _MARK = "BENCHMARK_SYSTEM"
 
 @dataclass(frozen=True)
 class Usage:
-    """What one role's processes (`ingress`, `classifier`, ...) use.
+    """What one role's processes (`ingress`, `classifier`, ...) use, all of them together.
 
     cpu_s: since they started. resident_bytes: shared pages counted in each process that has
     them. proportional_bytes: shared pages divided among those that have them.
@@ -35,12 +45,14 @@ class Usage:
     cpu_s: float
     resident_bytes: int
     proportional_bytes: int
+    processes: int = 1
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             self.cpu_s + other.cpu_s,
             self.resident_bytes + other.resident_bytes,
             self.proportional_bytes + other.proportional_bytes,
+            self.processes + other.processes,
         )
 
 
@@ -100,11 +112,11 @@ class Server:
         return find_marked(_MARK, self._mark)
 
     def usage(self) -> dict[str, Usage]:
-        """What each role uses; `rest` is what no role was known for."""
+        """What the processes of each role use."""
         total: dict[str, Usage] = {}
         for process in self.processes():
             try:
-                role, usage = _role(process.cmdline()), _usage(process)
+                role, usage = find_role(process.cmdline()), _usage(process)
             except psutil.Error:
                 continue
             total[role] = total[role] + usage if role in total else usage
@@ -139,13 +151,17 @@ class Server:
             time.sleep(0.1)
 
 
-def _role(command: Sequence[str]) -> str:
+def find_role(command: Sequence[str]) -> str:
+    """The role of a process by its command line; `rest` for what is neither ours nor Ray's."""
     line = " ".join(command)
-    if "ServeReplica" in line:
-        return "ingress" if "Ingress" in line else "classifier"
-    if "ProxyActor" in line or "haproxy" in line:
-        return "proxy"
-    return "rest"
+    for role, title in ROLES.items():
+        if line.startswith(title):
+            return role
+    if command and Path(command[0]).name == "haproxy":
+        return "haproxy"
+    if any(program in line for program in RAY_PROGRAMS):
+        return "ray"
+    return "launcher" if "-m deployments" in line else "rest"
 
 
 def _usage(process: psutil.Process) -> Usage:

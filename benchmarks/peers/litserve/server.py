@@ -11,14 +11,13 @@ from itertools import chain, islice
 from typing import cast
 
 import litserve
-import torch
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from benchmarks.peers.network import MAX_BATCH_SIZE, Network, Prediction
+from benchmarks.peers.network import MAX_BATCH_SIZE, Network, Prediction, Prepared
 
 Files = dict[str, bytes]
-Batch = tuple[list[Files], list[torch.Tensor]]
+Batch = tuple[list[Files], list[Prepared]]
 Answer = dict[str, Prediction]
 
 
