@@ -2,7 +2,8 @@
 #             ARGS='--metrics-port 0' for options of the launcher)
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
-# make bench: measure the service beside its peers (ARGS=--quick for a short try)
+# make bench: measure the service beside its peers (ARGS=--quick for a short try,
+#             ARGS='--model stub' for what is around the model)
 # make bench-growth: its cost as replicas, images and requests grow
 # make chaos: kill parts of the service while it serves (ARGS=--quick for a short try)
 # make overload: offer ten times what it can do

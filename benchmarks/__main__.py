@@ -7,6 +7,7 @@ With `--model stub` all of them are around a model that costs nothing, and there
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -113,6 +114,8 @@ def announce(floors: Sequence[Floor]) -> None:
 
 
 if __name__ == "__main__":
+    # So that what was started is stopped, as it is on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except StartFailed as error:
