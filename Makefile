@@ -4,7 +4,7 @@
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try,
 #             ARGS='--model stub' for what is around the model)
-# make bench-growth: its cost as replicas, images and requests grow
+# make bench-scaling: its cost as replicas, images and requests grow
 # make chaos: kill parts of the service while it serves (ARGS=--quick for a short try)
 # make overload: offer ten times what it can do
 # make image: build the container image, run it and have it classify PHOTOS (or made-up pictures)
@@ -18,7 +18,7 @@ PHOTOS ?=
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 
-.PHONY: serve test check fuzz bench bench-growth chaos overload image clean
+.PHONY: serve test check fuzz bench bench-scaling chaos overload image clean
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG) $(ARGS)
@@ -41,8 +41,8 @@ fuzz: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
-bench-growth: $(VENV)/.bench
-	$(VENV)/bin/python -m benchmarks.growth $(ARGS)
+bench-scaling: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks.scaling $(ARGS)
 
 chaos: $(VENV)/.bench
 	RAY_AUTH_MODE=token $(VENV)/bin/python -m chaos $(ARGS)

@@ -57,7 +57,7 @@ def measure(arguments: argparse.Namespace, results: Path) -> Run:
     if baseline is None:
         floors = check_stub_floors(records)
     else:
-        floors = check_floors(baseline, records, read_growth(results))
+        floors = check_floors(baseline, records, read_scaling(results))
     return Run(machine, setting, plan, baseline, records, floors)
 
 
@@ -91,12 +91,12 @@ def choose_systems(names: Sequence[str], model: str) -> list[System]:
     return [system for system in SYSTEMS if system.name in names and model in system.models]
 
 
-def read_growth(results: Path) -> Mapping[str, Any] | None:
-    path = results / "growth.json"
+def read_scaling(results: Path) -> Mapping[str, Any] | None:
+    path = results / "scaling.json"
     if not path.is_file():
         return None
-    growth: dict[str, Any] = json.loads(path.read_text())
-    return growth
+    scaling: dict[str, Any] = json.loads(path.read_text())
+    return scaling
 
 
 def save(run: Run, page: str, line: str, results: Path) -> None:

@@ -47,9 +47,9 @@ class Floor:
 
 
 def check_floors(
-    baseline: BaselineRecord, records: Sequence[Record], growth: Mapping[str, Any] | None
+    baseline: BaselineRecord, records: Sequence[Record], scaling: Mapping[str, Any] | None
 ) -> list[Floor]:
-    """`growth` is what `python -m benchmarks.growth` wrote, if it has been run."""
+    """`scaling` is what `python -m benchmarks.scaling` wrote, if it has been run."""
     by_name = _measured(records)
     service = by_name.get("service")
     rates = {name: _rate(record.singles) for name, record in by_name.items()}
@@ -66,7 +66,7 @@ def check_floors(
             "most",
         ),
         Floor("resident MB of an Ingress replica", _ingress_mb(service), 250, "most"),
-        Floor("growth of memory over the requests, %", _growth_percent(growth), 2, "most"),
+        Floor("growth of memory over the requests, %", _growth_percent(scaling), 2, "most"),
     ]
 
 
@@ -159,5 +159,5 @@ def _ingress_mb(service: Record | None) -> float | None:
     return usage.resident_bytes / usage.processes / MIB
 
 
-def _growth_percent(growth: Mapping[str, Any] | None) -> float | None:
-    return None if growth is None else float(growth["memory"]["growth_percent"])
+def _growth_percent(scaling: Mapping[str, Any] | None) -> float | None:
+    return None if scaling is None else float(scaling["memory"]["growth_percent"])

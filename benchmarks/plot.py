@@ -56,7 +56,7 @@ def plot_breakdown(service: Record, path: Path) -> None:
     plt.close(figure)
 
 
-def plot_growth(
+def plot_scaling(
     rates_by_replicas: Mapping[str, float],
     rates_by_megapixels: Mapping[str, Sequence[tuple[float, float]]],
     resident_mb_by_requests: Mapping[str, Sequence[tuple[int, float]]],

@@ -70,8 +70,8 @@ def make_records() -> list[Record]:
     ]
 
 
-def verdicts(records: list[Record], growth: dict[str, Any] | None = None) -> dict[str, str]:
-    return {floor.name: floor.verdict for floor in check_floors(BASELINE, records, growth)}
+def verdicts(records: list[Record], scaling: dict[str, Any] | None = None) -> dict[str, str]:
+    return {floor.name: floor.verdict for floor in check_floors(BASELINE, records, scaling)}
 
 
 def test_floors_are_ratios_of_medians_of_one_run() -> None:

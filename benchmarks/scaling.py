@@ -1,26 +1,32 @@
-"""Cost as the work grows: `python -m benchmarks.growth`, or `make bench-growth`.
+"""Cost as the work grows: `python -m benchmarks.scaling`, or `make bench-scaling`.
 
 Throughput of the service against replicas and against the size and format of its images,
-and the memory of each replica against requests served. Writes growth.md, growth.json and
-growth.png into benchmarks/results, and ends with one JSON line.
+and the memory of each replica against requests served. Writes scaling.md, scaling.json and
+scaling.png into benchmarks/results, and ends with one JSON line.
 """
 
 import argparse
 import asyncio
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.load import Outcome, Target, closed_loop
 from benchmarks.measure import running
-from benchmarks.plot import plot_growth
+from benchmarks.scaling_report import (
+    MIB,
+    SIZES_IN_FLIGHT,
+    ReplicaRate,
+    Sample,
+    SizeRate,
+    as_json,
+    draw,
+    write_page,
+)
 from benchmarks.session import encode
 from benchmarks.setup import Setup, add_setup_arguments, prepare_setup, results_folder
 from benchmarks.systems import CORES, SERVICE, launch_service
@@ -31,9 +37,7 @@ from testing.machine import describe_machine
 from testing.photos import Photos, make_mosaic
 from testing.pictures import encode as encode_picture
 from testing.processes import Server, StartFailed, find_free_port
-from testing.tables import write_table
 
-MIB = 2**20
 REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
 """Of the Classifier and of the Ingress."""
 SIZES = (
@@ -46,64 +50,33 @@ SIZES = (
     ("PNG", 4000, 3000),
 )
 """Format, width and height: 0.1, 1, 12 and 48 megapixels."""
-SIZES_IN_FLIGHT = 4
-"""Requests; sixteen of 48 Mpx would ask how much memory there is."""
 ROOMY = {"limits": {"max_image_bytes": 128 * MIB, "max_request_bytes": 512 * MIB}}
 """A 12 Mpx PNG of a photo is over the default limit; here its cost is asked, not its right."""
-WINDOW = 0.1
-"""Memory's medians over the second and the last such share of the samples are compared: caches
-fill first, and what is freed is given back now and then."""
-
-
-@dataclass(frozen=True)
-class ReplicaRate:
-    classifiers: int
-    ingresses: int
-    images_per_s: float
-
-
-@dataclass(frozen=True)
-class SizeRate:
-    """file_bytes: of the image as it was sent. p50_ms: of a request, several in flight."""
-
-    image_format: str
-    megapixels: float
-    file_bytes: int
-    images_per_s: float
-    p50_ms: float
-
-
-@dataclass(frozen=True)
-class Sample:
-    """resident_bytes: by role, after so many requests."""
-
-    requests: int
-    resident_bytes: dict[str, int]
 
 
 def main() -> int:
     arguments = parse_arguments()
     results = results_folder(arguments)
-    with tempfile.TemporaryDirectory(prefix="growth-") as folder:
+    with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         photos, setup = prepare_setup(arguments, Path(folder))
         machine = describe_machine()
-        service = Growth(setup, photos, arguments.concurrency, arguments.seconds)
+        service = Scaling(setup, photos, arguments.concurrency, arguments.seconds)
         replicas = service.measure_replicas()
         sizes = service.measure_sizes()
         samples = service.measure_memory(arguments.requests)
     found = as_json(machine, replicas, sizes, samples)
     line = json.dumps(found, allow_nan=False)
     page = write_page(machine, replicas, sizes, samples)
-    (results / "growth.md").write_text(page)
-    (results / "growth.json").write_text(f"{line}\n")
-    draw(replicas, sizes, samples, results / "growth.png")
+    (results / "scaling.md").write_text(page)
+    (results / "scaling.json").write_text(f"{line}\n")
+    draw(replicas, sizes, samples, results / "scaling.png")
     print(page)
     print(line)
     return 0
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     add_setup_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="short: does it work?")
     parser.add_argument("--seconds", type=float, help="of each window of load")
@@ -115,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-class Growth:
+class Scaling:
     """The service, started anew for each question."""
 
     def __init__(self, setup: Setup, photos: Photos, concurrency: int, window_s: float) -> None:
@@ -129,7 +102,7 @@ class Growth:
     def _service(self, **changes: Mapping[str, Any]) -> Iterator[tuple[Server, Target]]:
         port = find_free_port()
         launch = launch_service(port, self._setup, **changes)
-        log = self._setup.folder / "growth.log"
+        log = self._setup.folder / "scaling.log"
         with running(launch, SERVICE.encoding, self._photos, port, log) as started:
             yield started
 
@@ -192,133 +165,6 @@ class Growth:
     ) -> Outcome:
         in_flight = concurrency or self._concurrency
         return asyncio.run(closed_loop(target, payloads, in_flight, duration_s, margin_s))
-
-
-def settled_and_last(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
-    """By role, the bytes resident once the service had settled, and at the end."""
-    size = math.ceil(WINDOW * len(samples))
-    settled, last = _medians(samples[size:][:size] or samples), _medians(samples[-size:])
-    return {role: (settled[role], last[role]) for role in settled if role in last}
-
-
-def _medians(samples: Sequence[Sample]) -> dict[str, float]:
-    """Resident bytes by role."""
-    return {
-        role: median(each.resident_bytes[role] for each in samples if role in each.resident_bytes)
-        for role in samples[-1].resident_bytes
-    }
-
-
-def growth_percent(samples: Sequence[Sample]) -> dict[str, float]:
-    """By role, how much more is resident at the end than once the service had settled."""
-    return {
-        role: 100 * (last / settled - 1)
-        for role, (settled, last) in settled_and_last(samples).items()
-    }
-
-
-def as_json(
-    machine: Mapping[str, str],
-    replicas: Sequence[ReplicaRate],
-    sizes: Sequence[SizeRate],
-    samples: Sequence[Sample],
-) -> dict[str, Any]:
-    """`memory.growth_percent` is of the replica that grew most."""
-    by_role = growth_percent(samples)
-    return {
-        "machine": dict(machine),
-        "replicas": [asdict(each) for each in replicas],
-        "sizes": [asdict(each) for each in sizes],
-        "memory": {
-            "requests": samples[-1].requests,
-            "growth_percent": max(by_role.get(role, 0.0) for role in ("ingress", "classifier")),
-            "growth_percent_by_process": by_role,
-            "samples": [asdict(sample) for sample in samples],
-        },
-    }
-
-
-def write_page(
-    machine: Mapping[str, str],
-    replicas: Sequence[ReplicaRate],
-    sizes: Sequence[SizeRate],
-    samples: Sequence[Sample],
-) -> str:
-    """The page in `benchmarks/results`, whole."""
-    parts = [
-        "# Cost as the work grows",
-        "Made by `make bench-growth`, on the machine described at the end.",
-        "## Replicas",
-        write_table(
-            ("Classifier replicas", "Ingress replicas", "images/s"),
-            [
-                (str(each.classifiers), str(each.ingresses), f"{each.images_per_s:.1f}")
-                for each in replicas
-            ],
-        ),
-        "## Image size",
-        write_table(
-            (
-                "format",
-                "megapixels",
-                "file, MB",
-                "images/s",
-                f"p50, ms, {SIZES_IN_FLIGHT} in flight",
-            ),
-            [_size_row(each) for each in sizes],
-        ),
-        f"## Memory over {samples[-1].requests} requests",
-        write_table(("process", "settled, MB", "at the end, MB", "growth"), _memory_rows(samples)),
-        "![Growth](growth.png)",
-        write_table(("what", "value"), list(machine.items())),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _size_row(size: SizeRate) -> tuple[str, ...]:
-    return (
-        size.image_format,
-        f"{size.megapixels:.1f}",
-        f"{size.file_bytes / MIB:.2f}",
-        f"{size.images_per_s:.1f}",
-        f"{size.p50_ms:.0f}",
-    )
-
-
-def _memory_rows(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
-    percent = growth_percent(samples)
-    return [
-        (role, f"{settled / MIB:.0f}", f"{last / MIB:.0f}", f"{percent[role]:+.1f} %")
-        for role, (settled, last) in settled_and_last(samples).items()
-    ]
-
-
-def draw(
-    replicas: Sequence[ReplicaRate],
-    sizes: Sequence[SizeRate],
-    samples: Sequence[Sample],
-    path: Path,
-) -> None:
-    formats = dict.fromkeys(each.image_format for each in sizes)
-    roles = ("ingress", "classifier", "haproxy")
-    plot_growth(
-        {f"{each.classifiers} + {each.ingresses}": each.images_per_s for each in replicas},
-        {
-            name: [
-                (each.megapixels, each.images_per_s) for each in sizes if each.image_format == name
-            ]
-            for name in formats
-        },
-        {
-            role: [
-                (sample.requests, sample.resident_bytes[role] / MIB)
-                for sample in samples
-                if role in sample.resident_bytes
-            ]
-            for role in roles
-        },
-        path,
-    )
 
 
 if __name__ == "__main__":
