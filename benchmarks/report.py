@@ -63,10 +63,14 @@ def _legend(run: Run) -> Iterator[str]:
 
 
 def _breakdown(service: Record) -> Iterator[str]:
+    by_role = service.singles.cpu_ms_by_role
     yield "CPU time a request of each kind of process, and memory:"
     yield write_table(
         ("process", "how many", "ms a single", "of it", "ms an eight", "MB", "resident MB"),
-        [_process_row(service, role) for role in service.singles.cpu_ms_by_role],
+        [
+            _process_row(service, role)
+            for role in sorted(by_role, key=by_role.__getitem__, reverse=True)
+        ],
     )
     yield "Means of `Server-Timing` in ms a request; `total` is the client's latency:"
     names = dict.fromkeys(name for means in service.timings_ms.values() for name in means)
