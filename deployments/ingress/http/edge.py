@@ -47,7 +47,7 @@ logger = logging.getLogger("ray.serve")
 
 def middlewares() -> list[Middleware]:
     """Called by Ray before it starts uvicorn."""
-    uvicorn.config.HTTP_PROTOCOLS["auto"] = "deployments.ingress.http.connection:BoundedProtocol"
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = "deployments.ingress.http.http_protocol:HttpProtocol"
     return [Middleware(EdgeMiddleware, control_headers=_IN_REPLICA if _in_replica() else [])]
 
 
