@@ -17,7 +17,7 @@ def check_framing(version: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
     headers: lower-case names and values, as they came.
     """
     if version not in _VERSIONS:
-        raise MalformedRequest("the HTTP version is not supported; send HTTP/1.1 or HTTP/1.0")
+        raise MalformedRequest("the HTTP version is not supported; send HTTP/1.0 or HTTP/1.1")
     num_hosts = num_codings = 0
     for name, value in headers:
         if name == b"host":
