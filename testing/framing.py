@@ -18,7 +18,7 @@ def head(
     method: bytes = b"POST",
     path: bytes = b"/first",
     version: bytes = b"1.1",
-    host: bytes = b"Host: x",
+    host: bytes = b"Host: localhost",
 ) -> bytes:
     first = [method + b" " + path + b" HTTP/" + version, host, *lines]
     return b"\r\n".join([*first, b"", b""])
@@ -40,11 +40,11 @@ UNCLEAR_HEADS = {
     "folded-length": head(b"Content-Length:\r\n 3") + b"abc",
     "folded-header": head(b"X-A: b\r\n c", b"Content-Length: 3") + b"abc",
     "folded-coding": head(b"Transfer-Encoding:\r\n\tchunked") + b"0\r\n\r\n",
-    "blank-before-the-first-header": head(host=b" Host: x"),
+    "blank-before-the-first-header": head(host=b" Host: localhost"),
     "bare-lf-in-headers": head(b"X-A: b\nContent-Length: 3") + b"abc",
     "bare-lf-after-the-headers": head(b"Content-Length: 3")[:-2] + b"\nabc",
-    "bare-lf-after-the-request-line": b"POST / HTTP/1.1\nHost: x\r\n\r\n",
-    "bare-lf-everywhere": b"POST / HTTP/1.1\nHost: x\nContent-Length: 3\n\nabc",
+    "bare-lf-after-the-request-line": b"POST / HTTP/1.1\nHost: localhost\r\n\r\n",
+    "bare-lf-everywhere": b"POST / HTTP/1.1\nHost: localhost\nContent-Length: 3\n\nabc",
     "bare-cr-in-headers": head(b"X-A: b\rContent-Length: 3") + b"abc",
     "blank-before-the-colon": head(b"Content-Length : 3") + b"abc",
     "nul-in-a-value": head(b"X-A: b\0c"),

@@ -49,9 +49,9 @@ class Target:
                 yield client
 
 
-def read_answer(client: socket.socket) -> HTTPResponse:
+def read_answer(client: socket.socket, method: str = "GET") -> HTTPResponse:
     """The next answer with its body at hand. Raises HTTPException or OSError."""
-    answer = HTTPResponse(client)
+    answer = HTTPResponse(client, method=method)
     answer.begin()
     return answer
 
@@ -151,7 +151,7 @@ def attack(target: Target, request: bytes) -> None:
     with target.connect(GIVEN_UP_AFTER_S) as client:
         try:
             client.sendall(request)
-            read_answer(client).read()
+            read_answer(client, request.partition(b" ")[0].decode("latin-1")).read()
         except (HTTPException, OSError):
             return  # an attacker may be told anything, or nothing
 
