@@ -23,7 +23,7 @@ import yaml
 from deployments.common.labels import load_classes
 from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Device, Settings
-from deployments.ingress.images.preprocess import decode
+from deployments.ingress.images.preprocess import preprocess
 from deployments.model.base import Model, load_model, warm_up
 from deployments.model.weights import resolve
 
@@ -78,7 +78,7 @@ class Baseline:
         }
 
     def _decode(self, file: bytes) -> Any:
-        return decode(file, self._max_pixels)
+        return preprocess(file, self._max_pixels)
 
     def _batch(self, files: Sequence[bytes]) -> ImageBatch:
         return np.stack([self._decode(file) for file in files])

@@ -5,6 +5,8 @@ Their message is written for the client: no traceback, no address, no path of th
 travel between replicas, so each is built from its message alone.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -13,6 +15,8 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """What the HTTP response carries beside the body."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -65,6 +69,12 @@ class UnsupportedBody(ServiceError):
     """The body is neither multipart nor an image; of a file, see `UnsupportedImage`."""
 
     status, code = 415, "unsupported_media_type"
+
+
+class UnsupportedContentCoding(UnsupportedBody):
+    """The response names the codings that are supported (RFC 9110, 15.5.16)."""
+
+    headers = MappingProxyType({"Accept-Encoding": "gzip, deflate"})
 
 
 class ImageError(ServiceError):

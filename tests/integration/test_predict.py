@@ -372,7 +372,7 @@ def test_probabilities_are_those_of_torchvision_in_fp32(
 def test_the_official_weights_know_the_five_animals() -> None:
     import numpy as np
 
-    from deployments.ingress.images.preprocess import decode
+    from deployments.ingress.images.preprocess import preprocess
     from deployments.model.base import load_model
 
     names = [
@@ -383,7 +383,7 @@ def test_the_official_weights_know_the_five_animals() -> None:
         "n02356798_fox_squirrel",
     ]
     photos = [path for path in list_photos() if path.stem in names]
-    images = np.stack([decode(path.read_bytes(), 10**8) for path in photos])
+    images = np.stack([preprocess(path.read_bytes(), 10**8) for path in photos])
     rows = load_model(resolve("imagenet", ""), "cpu").predict(images)
     found = [load_classes()[int(row.argmax())] for row in rows]
     assert sorted("_".join(image_class) for image_class in found) == sorted(names)

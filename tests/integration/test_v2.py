@@ -24,7 +24,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from deployments.common.labels import load_classes
-from deployments.ingress.images.preprocess import decode
+from deployments.ingress.images.preprocess import preprocess as decode_pixels
 from testing.pictures import encode
 from testing.reference import preprocess
 from testing.service import ROOT, Service
@@ -96,7 +96,7 @@ def values_of(name: str, pictures: Sequence[Image.Image]) -> NDArray[Any]:
     if name == "image":
         return np.array(files, dtype=object)
     if name == "pixels":
-        return np.stack([decode(data, 10**6) for data in files])
+        return np.stack([decode_pixels(data, 10**6) for data in files])
     values: NDArray[np.float32] = preprocess(pictures).numpy()
     return values
 

@@ -105,7 +105,7 @@ def render_error(
 ) -> JSONResponse:
     """Render an error as JSON: for `/v2` as the Open Inference Protocol has it."""
     body = {"error": error.message} if _V2_PATH.match(path) else describe_error(error)
-    response = JSONResponse(body, error.status, headers)
+    response = JSONResponse(body, error.status, {**error.headers, **(headers or {})})
     if isinstance(error, ServiceUnavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):

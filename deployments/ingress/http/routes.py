@@ -78,7 +78,12 @@ async def _classify(request: Request, max_images: int) -> dict[str, Result]:
     with pipeline.admit():
         async with deadline_scope(deadline):
             with tracing.span("parse"):
-                uploads = await read_uploads(request.headers, request.stream(), pipeline.limits)
+                uploads = await read_uploads(
+                    request.headers,
+                    request.stream(),
+                    pipeline.limits,
+                    request.scope["state"]["reservation"].add,
+                )
             context.timings.parse_ms = 1000 * context.duration_s
             context.images = len(uploads)
             if len(uploads) > max_images:

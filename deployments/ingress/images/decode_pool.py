@@ -8,7 +8,6 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +29,21 @@ class DecodePool:
         # Those that are waited for and those that are not: none of them waits for a thread.
         self._pool = ThreadPoolExecutor(2 * threads, thread_name_prefix="decode")
 
-    def check(self) -> None:
+    @classmethod
+    def for_this_machine(cls) -> "DecodePool":
+        """A pool for all requests of a process.
+
+        Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
+        """
+        return cls(preprocess.preprocess, len(os.sched_getaffinity(0)))
+
+    def raise_if_saturated(self) -> None:
         """Raises Overloaded while too many decodes that were given up still run."""
         if self._abandoned >= self._max_abandoned:
             raise Overloaded("images that take too long occupy the decoders", retry_after_s=5)
 
     async def decode(self, data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-        """What `preprocess.decode` returns and raises; cancelled, it leaves its thread behind."""
+        """What `preprocess` returns and raises; cancelled, it leaves its thread behind."""
         async with self._free:
             loop = asyncio.get_running_loop()
             decoding = loop.run_in_executor(self._pool, self._decode, data, max_pixels)
@@ -50,12 +57,3 @@ class DecodePool:
     def _forget(self, decoding: asyncio.Future[NDArray[np.uint8]]) -> None:
         self._abandoned -= 1
         decoding.exception()  # nobody else asks for it
-
-
-@cache
-def decoders_of(_: asyncio.AbstractEventLoop) -> DecodePool:
-    """The decoders of all requests that an event loop serves.
-
-    Pillow gives up the GIL while it decodes and resizes, so threads use all cores.
-    """
-    return DecodePool(preprocess.decode, len(os.sched_getaffinity(0)))

@@ -3,12 +3,8 @@
 Knows HTTP bodies, which `intake` has counted; knows nothing of Ray, of pixels or of answers.
 """
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import Headers
 
 from deployments.common.errors import (
@@ -20,15 +16,17 @@ from deployments.common.errors import (
     UnsupportedBody,
 )
 from deployments.common.settings import Limits
-
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
+from deployments.ingress.content_coding import Chunks, Reserve, decode_body
+from deployments.ingress.images.form_parser import (
+    FormParser,
+    PartEnd,
+    PartHead,
+    parse_parameters,
+)
 
 RAW_BODY_NAME = "image"
 MAX_PARTS = 1000
 """Of a multipart body, those that are no images included."""
-
-Chunks = AsyncIterator[bytes]
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,18 @@ class Upload:
         return part.upload()
 
 
-async def read_uploads(headers: Headers, chunks: Chunks, limits: Limits) -> list[Upload]:
+async def read_uploads(
+    headers: Headers, chunks: Chunks, limits: Limits, reserve: Reserve = lambda _: None
+) -> list[Upload]:
     """Read the images of a request in the order sent, under distinct names.
 
-    Raises NoImage, MalformedRequest, TooManyImages or UnsupportedBody for the request as a
-    whole. An image over `max_image_bytes` is an entry of its own.
+    `reserve` is called with the size of each piece that a Content-Encoding expands to.
+    Raises NoImage, MalformedRequest, TooManyImages, RequestTooLarge or UnsupportedBody for the
+    request as a whole. An image over `max_image_bytes` is an entry of its own.
     """
-    media_type, options = parse_options_header(headers.get("content-type"))
+    chunks = decode_body(chunks, headers, limits.max_request_bytes, reserve)
+    content_type = headers.get("content-type", "").encode("latin-1", "replace")
+    media_type, options = parse_parameters(content_type)
     if media_type == b"multipart/form-data":
         uploads = await _read_multipart(chunks, options.get(b"boundary", b""), limits)
     elif media_type.startswith(b"image/") or media_type == b"application/octet-stream":
@@ -81,18 +84,14 @@ async def _read_raw(chunks: Chunks, limits: Limits) -> list[Upload]:
 
 
 async def _read_multipart(chunks: Chunks, boundary: bytes, limits: Limits) -> list[Upload]:
-    reader = _MultipartReader(limits)
-    try:
-        parser = MultipartParser(boundary, reader.callbacks()) if boundary else None
-        async for chunk in chunks:
-            if chunk and parser is None:
-                raise MalformedRequest("the Content-Type names no multipart boundary")
-            if parser is not None:
-                parser.write(chunk)
-                reader.started |= bool(chunk)
-    except FormParserError as error:
-        raise MalformedRequest("the multipart body is broken") from error
-    if reader.started and not reader.ended:
+    parser: FormParser | None = None
+    reader = _FormReader(limits)
+    async for chunk in chunks:
+        if chunk:
+            parser = parser or FormParser(boundary)
+            for event in parser.feed(chunk):
+                reader.handle(event)
+    if parser is not None and not parser.has_ended:
         raise MalformedRequest("the multipart body ends before its last boundary")
     return reader.uploads
 
@@ -120,76 +119,33 @@ class _Part:
         return Upload(self._name, b"".join(self._chunks))
 
 
-class _MultipartReader:
-    """The callbacks of the parser: which parts are images, and what is in them."""
+class _FormReader:
+    """Keeps the parts of a form that are images."""
 
     def __init__(self, limits: Limits) -> None:
         self.uploads: list[Upload] = []
-        self.started = self.ended = False
-        self._parts = 0
         self._limits = limits
-        self._headers: dict[bytes, bytes] = {}
-        self._field = self._value = b""
+        self._parts = 0
         self._part: _Part | None = None
 
-    def callbacks(self) -> "MultipartCallbacks":
-        return {
-            "on_part_begin": self._begin_part,
-            "on_header_field": self._add_to_field,
-            "on_header_value": self._add_to_value,
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._open_part,
-            "on_part_data": self._add_data,
-            "on_part_end": self._end_part,
-            "on_end": self._end,
-        }
+    def handle(self, event: PartHead | PartEnd | bytes) -> None:
+        if isinstance(event, PartHead):
+            self._part = self._open_part(event)
+        elif self._part is not None and isinstance(event, bytes):
+            self._part.write(event)
+        elif self._part is not None:
+            self.uploads.append(self._part.upload())
 
-    def _begin_part(self) -> None:
+    def _open_part(self, head: PartHead) -> _Part | None:
+        """None for another field, or a file input that was left empty."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise MalformedRequest(f"a multipart body may hold {MAX_PARTS} parts at most")
-        self._headers = {}
-
-    def _add_to_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-
-    def _add_to_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _end_header(self) -> None:
-        self._headers[self._field.lower()] = self._value
-        self._field = self._value = b""
-
-    def _open_part(self) -> None:
-        disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
-        if disposition != b"form-data" or b"name" not in options:
-            raise MalformedRequest("a part of the multipart body has no field name")
-        filename = options.get(b"filename", b"")
-        media_type = self._headers.get(b"content-type", b"").strip().lower()
-        if not filename and not media_type.startswith(b"image/"):
-            self._part = None  # another field, or a file input that was left empty
-            return
+        if not head.filename and not head.media_type.startswith("image/"):
+            return None
         if len(self.uploads) == self._limits.max_images:
             raise TooManyImages(f"a request may hold {self._limits.max_images} images at most")
-        self._part = _Part(_text(filename or options[b"name"]), self._limits.max_image_bytes)
-
-    def _add_data(self, data: bytes, start: int, end: int) -> None:
-        if self._part is not None:
-            self._part.write(data[start:end])
-
-    def _end_part(self) -> None:
-        if self._part is not None:
-            self.uploads.append(self._part.upload())
-
-    def _end(self) -> None:
-        self.ended = True
-
-
-def _text(name: bytes) -> str:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return name.decode("latin-1")
+        return _Part(head.filename or head.name, self._limits.max_image_bytes)
 
 
 def _distinct(uploads: list[Upload]) -> list[Upload]:

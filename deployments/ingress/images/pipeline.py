@@ -17,7 +17,7 @@ from deployments.common.errors import DeadlineExceeded, ImageError, InternalErro
 from deployments.common.rpc_types import BatchResult, ImageBatch
 from deployments.common.settings import Limits
 from deployments.ingress.context import RequestContext
-from deployments.ingress.images.decode_pool import decoders_of
+from deployments.ingress.images.decode_pool import DecodePool
 from deployments.ingress.images.multipart import Upload
 
 Result = NDArray[np.float32] | ServiceError
@@ -64,9 +64,15 @@ async def deadline_scope(deadline: float) -> AsyncIterator[None]:
 class Pipeline:
     """The way of a request's images to the Classifier."""
 
-    def __init__(self, classifier: ClassifierClient, limits: Limits) -> None:
+    def __init__(
+        self,
+        classifier: ClassifierClient,
+        limits: Limits,
+        decode_pool: DecodePool | None = None,
+    ) -> None:
         self.classifier = classifier
         self.limits = limits
+        self._decode_pool = decode_pool or DecodePool.for_this_machine()
 
     @property
     def model_version(self) -> str:
@@ -89,7 +95,7 @@ class Pipeline:
         Raises Overloaded at once while too many images that never end occupy the decoders.
         """
         started = time.monotonic()
-        decoders_of(asyncio.get_running_loop()).check()
+        self._decode_pool.raise_if_saturated()
         with tracing.span("decode", images=len(uploads)):
             decoded = await asyncio.gather(*(self._decode(upload) for upload in uploads))
         context.timings.decode_ms = 1000 * (time.monotonic() - started)
@@ -102,9 +108,8 @@ class Pipeline:
     async def _decode(self, upload: Upload) -> NDArray[np.uint8] | ImageError:
         if isinstance(upload.data, ImageError):
             return upload.data
-        decoders = decoders_of(asyncio.get_running_loop())
         try:
-            return await decoders.decode(upload.data, self.limits.max_image_pixels)
+            return await self._decode_pool.decode(upload.data, self.limits.max_image_pixels)
         except ImageError as error:
             # It is a result now: its trace would keep the upload, in a cycle.
             return error.with_traceback(None)

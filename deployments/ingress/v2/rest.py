@@ -1,17 +1,14 @@
 """The HTTP face of the Open Inference Protocol, as KServe and Triton have it."""
 
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from deployments.common.errors import MalformedRequest, RequestTooLarge, UnsupportedBody
 from deployments.common.settings import Limits
-from deployments.ingress.body_budget import Reservation
-from deployments.ingress.images.multipart import Chunks
+from deployments.ingress.content_coding import decode_body
 from deployments.ingress.images.pipeline import deadline_scope
 from deployments.ingress.request import cancel_on_disconnect, context_of, read_timeout_s
 from deployments.ingress.v2.model import (
@@ -116,38 +113,7 @@ def _require_model(request: Request) -> None:
 
 
 async def _read_body(request: Request, limits: Limits) -> bytes:
-    """The whole body, decompressed, within `max_request_bytes` before and after."""
-    chunks: Chunks = request.stream()
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        chunks = _decompressed(chunks, encoding, limits, request.scope["state"]["reservation"])
+    """The whole body, decoded, within `max_request_bytes` before and after."""
+    reserve = request.scope["state"]["reservation"].add
+    chunks = decode_body(request.stream(), request.headers, limits.max_request_bytes, reserve)
     return b"".join([chunk async for chunk in chunks])
-
-
-async def _decompressed(
-    chunks: Chunks, encoding: str, limits: Limits, reservation: Reservation
-) -> Chunks:
-    """The content of a body in `gzip` or `deflate`, never more than a piece at a time.
-
-    Raises RequestTooLarge where it is larger than a body that is sent as it is may be, and
-    Overloaded where those of all requests are together.
-    """
-    max_bytes = limits.max_request_bytes
-    plain_bytes = 0
-    if encoding not in ("gzip", "deflate"):
-        raise UnsupportedBody("the Content-Encoding can be gzip or deflate")
-    # 32: a header of zlib (which HTTP calls deflate) or gzip, whichever it is.
-    decompressor = zlib.decompressobj(32 + zlib.MAX_WBITS)
-    try:
-        async for chunk in chunks:
-            # One byte more than is allowed is enough to see that it is too much.
-            plain = decompressor.decompress(chunk, max_bytes + 1)
-            plain_bytes += len(plain)
-            if plain_bytes > max_bytes:
-                raise RequestTooLarge(f"the request is larger than {max_bytes} bytes")
-            reservation.add(len(plain))
-            yield plain
-    except zlib.error as error:
-        raise MalformedRequest(f"the body is not {encoding}") from error
-    if not decompressor.eof or decompressor.unused_data:
-        raise MalformedRequest(f"the body's {encoding} ends too early or too late")

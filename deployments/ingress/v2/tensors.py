@@ -137,10 +137,15 @@ def _numbers(spec: TensorSpec, data: Sequence[Any]) -> NDArray[Any]:
 
 
 def decode_base64(spec: TensorSpec, data: Sequence[Any]) -> list[bytes]:
-    """The elements of BYTES in JSON, which cannot hold bytes: base64. Raises MalformedRequest."""
+    """Decode the elements of BYTES in JSON, which cannot hold bytes: base64.
+
+    Line breaks are skipped: many encoders write lines of 64 or 76 characters (RFC 2045, 6.8).
+    Raises MalformedRequest.
+    """
     try:
-        return [base64.b64decode(text, validate=True) for text in data]
-    except (binascii.Error, TypeError, ValueError) as error:
+        lines = (text.replace("\n", "").replace("\r", "") for text in data)
+        return [base64.b64decode(text, validate=True) for text in lines]
+    except (AttributeError, binascii.Error, TypeError, ValueError) as error:
         raise MalformedRequest(f"the data of {spec.name!r} is not base64 in strings") from error
 
 

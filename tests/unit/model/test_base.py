@@ -11,7 +11,7 @@ from torchvision.models import densenet121
 
 from deployments.common.errors import StartupError
 from deployments.common.settings import Engine, Precision
-from deployments.ingress.images.preprocess import decode
+from deployments.ingress.images.preprocess import preprocess as decode_pixels
 from deployments.model.base import load_model
 from deployments.model.checkpoint import read_checkpoint
 from deployments.model.weights import Weights, resolve
@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pixels() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.stack([decode(encode(picture), 10**6) for picture in PICTURES])
+    return np.stack([decode_pixels(encode(picture), 10**6) for picture in PICTURES])
 
 
 ENGINES = [("torch", "fp32"), ("torch", "fp16"), ("openvino", "fp32"), ("openvino", "bf16")]

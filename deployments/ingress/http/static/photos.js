@@ -1,6 +1,6 @@
 /** Where photos come from: dropped files and folders, the clipboard, the two inputs. */
 
-const PHOTO_NAME = /\.(jpe?g|png|webp|gif|bmp)$/i;
+const PHOTO_NAME = /\.(jpe|jpe?g|jfif|png|webp|gif|bmp)$/i;
 const TAKEN_AT_ONCE = 100;
 const IN_ORDER = new Intl.Collator(undefined, { numeric: true });
 

@@ -43,7 +43,7 @@ def decoder() -> Any:
 async def test_images_are_decoded_beside_one_that_was_given_up(decoder: Decoder) -> None:
     decoders = DecodePool(decoder, THREADS)
     await give_up(decoders)
-    decoders.check()
+    decoders.raise_if_saturated()
     both = await asyncio.gather(*(decoders.decode(b"fast", 3) for _ in range(2 * THREADS)))
     assert [len(each) for each in both] == [3] * 2 * THREADS
 
@@ -55,7 +55,7 @@ async def test_too_many_that_were_given_up_refuse_requests_until_one_ends(
     for _ in range(THREADS):
         await give_up(decoders)
     with pytest.raises(Overloaded):
-        decoders.check()
+        decoders.raise_if_saturated()
     decoder.go_on.set()
     await eventually(decoders)
 
@@ -64,7 +64,7 @@ async def eventually(decoders: DecodePool) -> None:
     """Returns when requests are taken again. Raises Overloaded when they never are."""
     for _ in range(100):
         try:
-            return decoders.check()
+            return decoders.raise_if_saturated()
         except Overloaded:
             await asyncio.sleep(0.01)
-    return decoders.check()
+    return decoders.raise_if_saturated()

@@ -1,7 +1,9 @@
 """Reading the images of a request, without HTTP around it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import pytest
 from starlette.datastructures import Headers
@@ -10,10 +12,13 @@ from deployments.common.errors import (
     ImageTooLarge,
     MalformedRequest,
     NoImage,
+    RequestTooLarge,
     TooManyImages,
     UnsupportedBody,
+    UnsupportedContentCoding,
 )
 from deployments.common.settings import Limits
+from deployments.ingress.content_coding import decode_body
 from deployments.ingress.images.multipart import Upload, read_uploads
 
 LIMITS = Limits(max_image_bytes=100, max_images=4, max_request_bytes=2000)
@@ -166,3 +171,92 @@ def test_too_many_images_are_refused_while_they_come() -> None:
 def test_too_many_parts_are_malformed_whatever_is_in_them() -> None:
     with pytest.raises(MalformedRequest, match="1000 parts at most"):
         read(body(*[part(b"", 'name="a"')] * 1001))
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("name=file; filename*=utf-8''%E6%9D%B1.jpg", "東.jpg"),
+        ("name=file; filename*=UTF-8'en'%E6%9D%B1.jpg; filename=\"plain.jpg\"", "東.jpg"),
+        ("name=file; filename=\"=?utf-8?B?5p2x?=\"; filename*=utf-8''%E6%9D%B1.jpg", "東.jpg"),
+        ("name=file; filename*=iso-8859-1''%E4.jpg", "ä.jpg"),
+        ("name*=utf-8''x; filename=a.jpg", "a.jpg"),
+        ("name=file; filename=plain.jpg; filename*=utf-8''%E6%9", "plain.jpg"),
+        ("name=file; filename=plain.jpg; filename*=no-such-charset''x", "plain.jpg"),
+        ("name=file; filename=plain.jpg; filename*=%E6%9D%B1.jpg", "plain.jpg"),
+        ("name=file; filename=plain.jpg; filename*=utf-8''%FF", "plain.jpg"),
+    ],
+)
+def test_extended_parameters_count_if_they_are_well_formed(disposition: str, name: str) -> None:
+    assert names(part(b"x", disposition)) == [name]
+
+
+def test_a_folded_header_is_one_line() -> None:
+    assert names(part(b"x", 'name="file";\r\n filename="a.jpg"')) == ["a.jpg"]
+    assert names(part(b"x", 'name="file";\r\n\t filename="a.jpg"')) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"\t", b"  \t "])
+def test_blanks_after_a_boundary_are_skipped(blanks: bytes) -> None:
+    padded = body(named("a"), named("b")).replace(b"--b\r\n", b"--b" + blanks + b"\r\n")
+    expected = [Upload("a", b"data"), Upload("b", b"data")]
+    assert read(padded) == read(bytes([byte]) for byte in padded) == expected
+
+
+@pytest.mark.parametrize("line", [b"--bb", b"--b x", b"--b-", b"--b\rx", b"--b \nx"])
+def test_a_line_that_begins_like_the_boundary_is_data(line: bytes) -> None:
+    data = body(named("a", b"one\r\n" + line + b"\r\ntwo"))
+    expected = [Upload("a", b"one\r\n" + line + b"\r\ntwo")]
+    assert read(data) == read(bytes([byte]) for byte in data) == expected
+
+
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [("gzip", gzip.compress), ("X-Gzip", gzip.compress), ("deflate", zlib.compress)],
+)
+@pytest.mark.parametrize("step", [1, 1000])
+def test_a_content_coding_is_undone(
+    coding: str, compress: Callable[[bytes], bytes], step: int
+) -> None:
+    for data, content_type in ((body(named("image", b"abcd")), MULTIPART), (b"abcd", "image/png")):
+        sent = compress(data)
+        chunks = [sent[start : start + step] for start in range(0, len(sent), step)]
+        assert read(chunks, content_type, content_encoding=coding) == [Upload("image", b"abcd")]
+
+
+def test_gzip_members_in_a_row_are_one_body() -> None:
+    sent = gzip.compress(b"ab") + gzip.compress(b"cd")
+    assert read(sent, "image/png", content_encoding="gzip") == [Upload("image", b"abcd")]
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "gzip, br"])
+def test_another_content_coding_is_unsupported_and_named(coding: str) -> None:
+    with pytest.raises(UnsupportedContentCoding, match="Content-Encoding") as raised:
+        read(b"abcd", "image/png", content_encoding=coding)
+    assert raised.value.headers["Accept-Encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize("sent", [b"abcd", gzip.compress(b"abcd")[:-3], gzip.compress(b"a") + b"b"])
+def test_a_broken_content_coding_is_malformed(sent: bytes) -> None:
+    with pytest.raises(MalformedRequest):
+        read(sent, "image/png", content_encoding="gzip")
+
+
+def test_an_encoded_body_is_limited_while_it_is_decoded() -> None:
+    with pytest.raises(RequestTooLarge):
+        read(gzip.compress(bytes(10**6)), "image/png", content_encoding="gzip")
+
+
+@pytest.mark.parametrize("size", [1 << 16, (1 << 16) + 1, 3 << 16])
+def test_decoded_pieces_are_reserved_and_none_is_lost(size: int) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield gzip.compress(bytes(size))
+
+    async def decode() -> bytes:
+        pieces = decode_body(chunks(), Headers({"content-encoding": "gzip"}), size, reserved.append)
+        return b"".join([piece async for piece in pieces])
+
+    reserved: list[int] = []
+    assert asyncio.run(decode()) == bytes(size)
+    assert sum(reserved) == size
+    assert max(reserved) <= 1 << 16

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms.functional import center_crop, resize
 
 from deployments.common.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
-from deployments.ingress.images.preprocess import decode
+from deployments.ingress.images.preprocess import preprocess
 from testing.pictures import encode, list_photos, make_picture
 
 MAX_PIXELS = 50_000_000
@@ -23,7 +23,7 @@ def reference(image: Image.Image) -> NDArray[np.int16]:
 
 
 def decode_wide(data: bytes) -> NDArray[np.int16]:
-    return decode(data, MAX_PIXELS).astype(np.int16)
+    return preprocess(data, MAX_PIXELS).astype(np.int16)
 
 
 def solid(mode: str, colour: object, image_format: str = "PNG") -> bytes:
@@ -169,7 +169,7 @@ def test_a_colour_profile_is_ignored() -> None:
 )
 def test_another_format_is_unsupported(data: bytes) -> None:
     with pytest.raises(UnsupportedImage):
-        decode(data, MAX_PIXELS)
+        preprocess(data, MAX_PIXELS)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
@@ -177,7 +177,7 @@ def test_a_file_cut_short_is_undecodable(image_format: str) -> None:
     data = encode(make_picture(1), image_format)
     for length in (len(data) // 2, 40, 12):
         with pytest.raises(UndecodableImage):
-            decode(data[:length], MAX_PIXELS)
+            preprocess(data[:length], MAX_PIXELS)
 
 
 def test_too_many_pixels_are_refused_from_the_header_alone() -> None:
@@ -190,12 +190,12 @@ def test_too_many_pixels_are_refused_from_the_header_alone() -> None:
         + struct.pack(">I", zlib.crc32(chunk))
     )
     bomb += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
-    with pytest.raises(ImageTooLarge, match=f"more pixels than the {MAX_PIXELS}"):
-        decode(bomb, MAX_PIXELS)
+    with pytest.raises(ImageTooLarge, match="225000 x 225000 pixels"):
+        preprocess(bomb, MAX_PIXELS)
 
 
 def test_the_limit_itself_is_allowed() -> None:
     data = encode(make_picture(1, 30, 20))
-    assert decode(data, 600).shape == (224, 224, 3)
+    assert preprocess(data, 600).shape == (224, 224, 3)
     with pytest.raises(ImageTooLarge, match="30 x 20 pixels"):
-        decode(data, 599)
+        preprocess(data, 599)

@@ -109,7 +109,13 @@ def test_bytes_are_base64_in_json() -> None:
     assert tensors.decode_base64(IMAGE, [base64.b64encode(b"\xff\xd8").decode()]) == [b"\xff\xd8"]
 
 
-@pytest.mark.parametrize("data", [["not base64!"], [7], [None], ["ä"]])
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+def test_line_breaks_in_base64_are_skipped(line_break: str) -> None:
+    text = base64.encodebytes(bytes(200)).decode().replace("\n", line_break)
+    assert tensors.decode_base64(IMAGE, [text]) == [bytes(200)]
+
+
+@pytest.mark.parametrize("data", [["not base64!"], ["AA AA"], [7], [None], ["ä"]])
 def test_what_is_no_base64_is_refused(data: list[Any]) -> None:
     with pytest.raises(MalformedRequest, match="base64"):
         tensors.decode_base64(IMAGE, data)

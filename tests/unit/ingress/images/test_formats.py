@@ -1,0 +1,41 @@
+"""The service, its page and the client accept the same files."""
+
+import re
+
+import pytest
+
+from densenet_client import files
+from deployments.common.errors import UnsupportedImage
+from deployments.ingress.images.formats import FORMATS, SUFFIXES, sniff_format
+from testing.pictures import encode, make_picture
+from testing.service import ROOT
+
+STATIC = ROOT / "deployments" / "ingress" / "http" / "static"
+
+
+def test_client_takes_the_suffixes_of_the_service() -> None:
+    assert files.SUFFIXES == SUFFIXES
+
+
+def test_page_takes_the_suffixes_of_the_service() -> None:
+    found = re.search(r"PHOTO_NAME = /\\\.\((.*)\)\$/i", (STATIC / "photos.js").read_text())
+    assert found is not None
+    pattern = re.compile(rf"\.({found[1]})")
+    assert [suffix for suffix in SUFFIXES if not pattern.fullmatch(suffix)] == []
+
+
+def test_page_offers_the_media_types_of_the_service() -> None:
+    accepted = re.search(r'accept="([^"]*image/webp[^"]*)"', (STATIC / "index.html").read_text())
+    assert accepted is not None
+    assert set(accepted[1].split(",")) == {each.media_type for each in FORMATS}
+
+
+@pytest.mark.parametrize("name", [each.name for each in FORMATS])
+def test_format_is_recognised_by_its_first_bytes(name: str) -> None:
+    assert sniff_format(encode(make_picture(1), name)) == name
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF1234WAVE", b" BM", b"GIF88a"])
+def test_another_format_is_unsupported(data: bytes) -> None:
+    with pytest.raises(UnsupportedImage):
+        sniff_format(data)
