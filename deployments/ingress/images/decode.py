@@ -25,17 +25,7 @@ At 512, tiled sharp photographs and noise differ from a full decode by up to 16/
 up to 6/255, and a decode of 12 megapixels still takes 38 ms of CPU time instead of 128.
 """
 _EXIF_ORIENTATION = 0x0112
-_BROKEN_EXIF = (
-    EOFError,
-    IndexError,
-    KeyError,
-    OSError,
-    OverflowError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+_BROKEN_EXIF = (ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError)
 
 # Pillow has a guard of its own, one for the process: it warns over a limit and raises over twice
 # that. It must be there, since opening a GIF allocates what its first frame declares, 4 GB for 50
@@ -163,7 +153,7 @@ def _orientation(image: Image.Image) -> int:
     image.info.pop("xmp", None)  # Pillow would take its orientation, which browsers ignore
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except _BROKEN_EXIF:
+    except (*_BROKEN_EXIF, struct.error):
         return 1
     return value if value in range(1, 9) else 1
 
