@@ -25,6 +25,8 @@ FORMATS = (
     ImageFormat("GIF", re.compile(rb"GIF8[79]a"), "image/gif", (".gif",)),
     ImageFormat("BMP", re.compile(rb"BM"), "image/bmp", (".bmp",)),
 )
+LONGEST_MAGIC_BYTES = 12
+"""WebP's: how many bytes tell the format."""
 SUFFIXES = frozenset(suffix for image_format in FORMATS for suffix in image_format.suffixes)
 
 
@@ -34,3 +36,8 @@ def sniff_format(data: bytes) -> str:
         if image_format.magic.match(data):
             return image_format.name
     raise UnsupportedImage("the file is not a JPEG, PNG, WebP, GIF or BMP image")
+
+
+def is_image(head: bytes) -> bool:
+    """Whether the first bytes of a body are those of a supported format."""
+    return any(image_format.magic.match(head) for image_format in FORMATS)

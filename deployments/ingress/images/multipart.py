@@ -1,6 +1,6 @@
 """The bytes of a request in, named images out, each limit met as early as it can be.
 
-Knows HTTP bodies, which `intake` has counted; knows nothing of Ray, of pixels or of answers.
+Knows HTTP bodies, which BodyLimitMiddleware counts; knows nothing of Ray, pixels or responses.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from deployments.ingress.images.form_parser import (
     PartHead,
     parse_parameters,
 )
+from deployments.ingress.images.formats import LONGEST_MAGIC_BYTES, is_image
 
 RAW_BODY_NAME = "image"
 MAX_PARTS = 1000
@@ -61,19 +62,38 @@ async def read_uploads(
     elif media_type.startswith(b"image/") or media_type == b"application/octet-stream":
         uploads = await _read_raw(chunks, limits)
     else:
-        raise await _refuse_body(chunks)
+        uploads = await _read_untyped(chunks, media_type, limits)
     if not uploads:
         raise NoImage("the request holds no image")
     return _distinct(uploads)
 
 
-async def _refuse_body(chunks: Chunks) -> NoImage | UnsupportedBody:
+async def _read_untyped(chunks: Chunks, media_type: bytes, limits: Limits) -> list[Upload]:
+    """An image that came with another Content-Type or none, as `curl --data-binary` sends it.
+
+    Raises NoImage or UnsupportedBody.
+    """
+    part = _Part(RAW_BODY_NAME, limits.max_image_bytes)
+    head = b""
     async for chunk in chunks:
-        if chunk:
-            return UnsupportedBody(
-                "send multipart/form-data, or one image with its Content-Type (image/...)"
-            )
-    return NoImage("the request has no body")
+        if len(head) < LONGEST_MAGIC_BYTES:
+            head += chunk
+            if len(head) >= LONGEST_MAGIC_BYTES and not is_image(head):
+                break
+        part.write(chunk)
+    if not head:
+        raise NoImage("the request has no body")
+    if not is_image(head):
+        raise _unsupported(media_type)
+    return [part.upload()]
+
+
+def _unsupported(media_type: bytes) -> UnsupportedBody:
+    if media_type == b"application/json":
+        return UnsupportedBody("JSON is for /v2/models/densenet121/infer; here, send an image")
+    return UnsupportedBody(
+        "send multipart/form-data, or one image with its Content-Type (image/...)"
+    )
 
 
 async def _read_raw(chunks: Chunks, limits: Limits) -> list[Upload]:

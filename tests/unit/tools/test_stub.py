@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.peers.network import Network
 from benchmarks.peers.stub import prepare
-from deployments.ingress.images.preprocess import decode
+from deployments.ingress.images.preprocess import preprocess
 from testing.photos import paint_photos
 from testing.pictures import encode, make_picture
 from testing.stub_model import POISON, StubModel, colour_of
@@ -21,7 +21,7 @@ def test_peers_and_pictures_agree_on_every_class(monkeypatch: pytest.MonkeyPatch
 
 def test_peers_prepare_a_picture_as_the_service_does() -> None:
     file = encode(make_picture(1, 300, 256), "JPEG", quality=90)
-    difference = prepare(file).astype(int) - decode(file, max_pixels=10**6)
+    difference = prepare(file).astype(int) - preprocess(file, max_pixels=10**6)
     assert abs(difference).max() <= 1
 
 
