@@ -11,7 +11,7 @@
 """
 
 from densenet_client.client import Client
-from densenet_client.errors import ClientError, ServerUnreachable, Unauthorized, UnexpectedAnswer
+from densenet_client.errors import ClientError, InvalidResponse, ServerUnreachable, Unauthorized
 from densenet_client.images import Image
 from densenet_client.results import Classification, Failure, Prediction, Result, Status
 
@@ -21,10 +21,10 @@ __all__ = [
     "ClientError",
     "Failure",
     "Image",
+    "InvalidResponse",
     "Prediction",
     "Result",
     "ServerUnreachable",
     "Status",
     "Unauthorized",
-    "UnexpectedAnswer",
 ]

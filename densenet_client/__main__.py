@@ -2,6 +2,6 @@
 
 import sys
 
-from densenet_client.command import main
+from densenet_client.cli import main
 
 sys.exit(main())

@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Self
 
 from densenet_client.errors import ServerUnreachable
-from densenet_client.images import Image, Item, group, name_images
+from densenet_client.images import Image, ImageSource, chunk, name_images
 from densenet_client.results import Failure, Result, Status
-from densenet_client.retry import Unanswered, repeat
-from densenet_client.service import RequestRefused, Service
+from densenet_client.retry import RetryableError, retry
+from densenet_client.transport import HttpTransport, RequestRejected
 
-GROUP_BYTES = 4 * 2**20
+CHUNK_BYTES = 4 * 2**20
 """Enough for a request's own cost not to matter, and small enough to come back soon."""
 
 
@@ -29,7 +29,7 @@ class Client:
         large for the server, or too much for its time limit, is halved.
     max_image_bytes: a larger image is not sent, and is a Failure.
     timeout_s: for one request to be answered, seconds.
-    patience_s: for how long a request that goes unanswered is repeated, seconds. Repeated
+    max_retry_time_s: for how long a request that goes unanswered is repeated, seconds. Repeated
         are lost connections, time-outs and the statuses 429, 502, 503 and 504, with pauses
         that grow and are never shorter than the server's `Retry-After`.
     """
@@ -43,13 +43,13 @@ class Client:
         images_per_request: int = 8,
         max_image_bytes: int = 32 * 2**20,
         timeout_s: float = 60.0,
-        patience_s: float = 120.0,
+        max_retry_time_s: float = 120.0,
     ) -> None:
-        self._service = Service(url, api_key, concurrency, timeout_s)
+        self._transport = HttpTransport(url, api_key, concurrency, timeout_s)
         self._concurrency = concurrency
         self._images_per_request = images_per_request
         self._max_image_bytes = max_image_bytes
-        self._patience_s = patience_s
+        self._max_retry_time_s = max_retry_time_s
 
     def classify(self, images: Image | Iterable[Image], top_k: int = 1) -> list[Result]:
         """Classify one image or many.
@@ -59,7 +59,7 @@ class Client:
         top_k: how many classes to name for each, 1 to 1000.
 
         Returns a Classification or a Failure for each image, in the order given. Raises
-        ServerUnreachable, Unauthorized or UnexpectedAnswer when no image can be classified,
+        ServerUnreachable, Unauthorized or InvalidResponse when no image can be classified,
         and ValueError for a bad `top_k`.
         """
         return list(self.stream(images, top_k))
@@ -75,12 +75,12 @@ class Client:
         return self._stream(images, top_k)
 
     def status(self) -> Status:
-        """Ask the service how it is, once. Raises ServerUnreachable or UnexpectedAnswer."""
-        return self._service.status()
+        """Ask the service how it is, once. Raises ServerUnreachable or InvalidResponse."""
+        return self._transport.status()
 
     def close(self) -> None:
         """Close the connections; `with Client(...)` does so by itself."""
-        self._service.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -92,8 +92,8 @@ class Client:
 
     def _stream(self, images: Image | Iterable[Image], top_k: int) -> Iterator[Result]:
         stopped = threading.Event()
-        ask = partial(self._classify_group, top_k=top_k, stopped=stopped)
-        groups = group(name_images(images), self._images_per_request, GROUP_BYTES)
+        ask = partial(self._classify_chunk, top_k=top_k, stopped=stopped)
+        groups = chunk(name_images(images), self._images_per_request, CHUNK_BYTES)
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="densenet-client")
         try:
             # One group waits for each that is sent: a slow one holds up its order only.
@@ -107,8 +107,8 @@ class Client:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _classify_group(
-        self, items: list[Item], top_k: int, stopped: threading.Event
+    def _classify_chunk(
+        self, items: list[ImageSource], top_k: int, stopped: threading.Event
     ) -> list[Result]:
         """A result for each item."""
         read = [(item, item.read(self._max_image_bytes)) for item in items]
@@ -120,18 +120,18 @@ class Client:
         self, images: list[tuple[str, bytes]], top_k: int, stopped: threading.Event
     ) -> list[Result]:
         try:
-            return repeat(
-                partial(self._service.classify, images, top_k),
-                self._patience_s,
+            return retry(
+                partial(self._transport.classify, images, top_k),
+                self._max_retry_time_s,
                 wait=partial(_pause, stopped=stopped),
             )
-        except RequestRefused as refused:
+        except RequestRejected as refused:
             if len(images) == 1 or not refused.is_too_much:
                 return [Failure(name, refused.code, str(refused)) for name, _ in images]
             middle = len(images) // 2
             halves = (images[:middle], images[middle:])
             return [result for half in halves for result in self._ask(half, top_k, stopped)]
-        except Unanswered as error:
+        except RetryableError as error:
             # Is it this request that cannot be answered, or is the server gone?
             if not self.status().is_ready:
                 raise ServerUnreachable(f"the service has not been ready: {error}") from error

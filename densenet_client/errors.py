@@ -13,7 +13,7 @@ class Unauthorized(ClientError):
     """The service wants an access key, or does not accept the one it got."""
 
 
-class UnexpectedAnswer(ClientError):
+class InvalidResponse(ClientError):
     """What answers at the URL does not answer as densenet-serve does."""
 
 

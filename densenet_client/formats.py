@@ -102,7 +102,7 @@ def open_results(path: Path, mode: str) -> IO[str]:
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def keep_classified(path: Path, results_format: Format) -> set[str]:
+def compact_results(path: Path, results_format: Format) -> set[str]:
     """Drop from a file what is to be done again: failures, and a row that was cut off.
 
     Returns the names that stay. Raises BadResults, and then leaves the file as it was.

@@ -12,7 +12,7 @@ Image = str | os.PathLike[str] | bytes | tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ImageSource:
     """One image under the name of its result; a path is read only when it is sent."""
 
     name: str
@@ -46,26 +46,28 @@ class Item:
             return file.read(max_bytes)
 
 
-def name_images(images: Image | Iterable[Image]) -> Iterator[Item]:
+def name_images(images: Image | Iterable[Image]) -> Iterator[ImageSource]:
     """Bytes without a name are called `image 1`, `image 2`, ... by their position."""
     match images:
         case str() | bytes() | os.PathLike() | (str(), bytes()):
             images = [images]
     for position, image in enumerate(images, start=1):
         if isinstance(image, bytes):
-            yield Item(f"image {position}", image)
+            yield ImageSource(f"image {position}", image)
         elif isinstance(image, tuple):
-            yield Item(*image)
+            yield ImageSource(*image)
         else:
-            yield Item(os.fspath(image), Path(image))
+            yield ImageSource(os.fspath(image), Path(image))
 
 
-def group(items: Iterable[Item], max_images: int, max_bytes: int) -> Iterator[list[Item]]:
+def chunk(
+    items: Iterable[ImageSource], max_images: int, max_bytes: int
+) -> Iterator[list[ImageSource]]:
     """Consecutive items, as many as a request of `max_images` and `max_bytes` holds.
 
     An item over `max_bytes` stands alone.
     """
-    together: list[Item] = []
+    together: list[ImageSource] = []
     together_bytes = 0
     for item in items:
         size_bytes = item.size_bytes

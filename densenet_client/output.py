@@ -13,7 +13,7 @@ from rich.text import Text
 from densenet_client.errors import StartupError
 from densenet_client.formats import Format, open_results
 from densenet_client.results import Result
-from densenet_client.screen import Table, printable
+from densenet_client.terminal import Table, printable
 
 Write = Callable[[Result], None]
 

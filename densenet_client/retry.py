@@ -15,7 +15,7 @@ LONGEST_PAUSE_S = 20.0
 Answer = TypeVar("Answer")
 
 
-class Unanswered(Exception):
+class RetryableError(Exception):
     """A request that may be answered when it is repeated.
 
     retry_after_s: what the server asked for, seconds; 0 where it said nothing.
@@ -27,14 +27,16 @@ class Unanswered(Exception):
         self.retry_after_s = retry_after_s
 
 
-def repeat(ask: Callable[[], Answer], patience_s: float, wait: Callable[[float], None]) -> Answer:
-    """Call `ask` until it answers. After `patience_s` seconds its last Unanswered is raised."""
-    give_up = time.monotonic() + patience_s
+def retry(
+    ask: Callable[[], Answer], max_retry_time_s: float, wait: Callable[[float], None]
+) -> Answer:
+    """Call `ask` until it succeeds; raise its last RetryableError after `max_retry_time_s`."""
+    give_up = time.monotonic() + max_retry_time_s
     attempt = 0
     while True:
         try:
             return ask()
-        except Unanswered as error:
+        except RetryableError as error:
             pause_s = choose_pause_s(attempt, error.retry_after_s)
             if time.monotonic() + pause_s > give_up:
                 raise

@@ -19,7 +19,7 @@ def photos(pictures: list[Image.Image], tmp_path: Path) -> Path:
 
 
 def test_a_directory_is_classified(service: Service, photos: Path) -> None:
-    done = run(photos, "--url", service.url, "--output", "json", "--top-k", "5")
+    done = run(photos, "--url", service.url, "--format", "json", "--top-k", "5")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(row["name"]).name for row in rows] == [f"{i:02}.png" for i in range(12)]
@@ -38,6 +38,6 @@ def test_the_table_names_what_it_sees_and_what_failed(service: Service, photos: 
 
 def test_a_picture_comes_from_standard_input(service: Service, photos: Path) -> None:
     picture = (photos / "00.png").read_bytes()
-    done = run("-", "--url", service.url, "--output", "csv", stdin=picture)
+    done = run("-", "--url", service.url, "--format", "csv", stdin=picture)
     assert done.returncode == 0
     assert done.stdout.splitlines()[1].startswith("-,,,n01440764,tench,0.")

@@ -12,10 +12,10 @@ from densenet_client import (
     Client,
     ClientError,
     Failure,
+    InvalidResponse,
     Result,
     ServerUnreachable,
     Unauthorized,
-    UnexpectedAnswer,
 )
 from densenet_client.retry import choose_pause_s, parse_retry_after_s
 from testing.fake_service import (
@@ -85,7 +85,7 @@ def test_an_internal_error_is_an_answer_and_not_repeated(fake: FakeService) -> N
 
 def test_an_image_is_a_failure_when_patience_ends(fake: FakeService) -> None:
     fake.always = refuse(503, "overloaded", Retry_After="1")
-    with Client(fake.url, patience_s=0.2) as client:
+    with Client(fake.url, max_retry_time_s=0.2) as client:
         (result,) = client.classify(("cat.jpg", b"cat"))
     assert result == Failure("cat.jpg", "overloaded", "says overloaded")
 
@@ -95,7 +95,7 @@ def test_only_its_own_images_fail_when_one_request_is_never_answered(fake: FakeS
         return handler.service.seen[-1].images["0"] != b"cat" or drop(handler)
 
     fake.always = drop_cats
-    with Client(fake.url, concurrency=1, images_per_request=1, patience_s=0.2) as client:
+    with Client(fake.url, concurrency=1, images_per_request=1, max_retry_time_s=0.2) as client:
         first, second = client.classify([b"cat", b"dog"])
     assert isinstance(first, Failure)
     assert first.code == "no_answer"
@@ -113,7 +113,7 @@ def test_a_server_that_is_not_there_is_named_at_once() -> None:
 
 def test_a_stream_ends_after_its_results_when_the_server_goes_away(fake: FakeService) -> None:
     fake.always = delay(0.05)
-    with Client(fake.url, concurrency=1, images_per_request=2, patience_s=0.2) as client:
+    with Client(fake.url, concurrency=1, images_per_request=2, max_retry_time_s=0.2) as client:
         stream = client.stream(THIRTY)
         received = [next(stream)]
         fake.server.server_close()
@@ -127,7 +127,10 @@ def test_a_stream_ends_after_its_results_when_the_server_goes_away(fake: FakeSer
 def test_a_service_that_never_gets_ready_is_named(fake: FakeService) -> None:
     fake.is_ready = False
     fake.always = refuse(503, "unavailable")
-    with Client(fake.url, patience_s=0.2) as client, pytest.raises(ServerUnreachable) as raised:
+    with (
+        Client(fake.url, max_retry_time_s=0.2) as client,
+        pytest.raises(ServerUnreachable) as raised,
+    ):
         client.classify(b"cat")
     assert "has not been ready" in str(raised.value)
 
@@ -157,13 +160,13 @@ def test_a_wrong_key_ends_the_run(fake: FakeService) -> None:
 
 def test_another_server_is_told_from_the_service(fake: FakeService) -> None:
     fake.always = refuse(404, "not_found")
-    with Client(fake.url) as client, pytest.raises(UnexpectedAnswer, match="not densenet-serve"):
+    with Client(fake.url) as client, pytest.raises(InvalidResponse, match="not densenet-serve"):
         client.classify(b"cat")
 
 
 def test_a_redirect_is_not_followed_but_named(fake: FakeService) -> None:
     fake.always = refuse(301, "moved", Location="https://elsewhere.example/predict")
-    with Client(fake.url) as client, pytest.raises(UnexpectedAnswer, match="elsewhere"):
+    with Client(fake.url) as client, pytest.raises(InvalidResponse, match="elsewhere"):
         client.classify(b"cat")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from densenet_client import Classification, Failure, Prediction, Result
-from densenet_client.formats import BadResults, Csv, Format, Json, keep_classified, open_results
+from densenet_client.formats import BadResults, Csv, Format, Json, compact_results, open_results
 
 ODD_NAMES = ["plain.jpg", 'a "quoted", name.jpg', "two\nlines.jpg", "déjà 猫.jpg", "\udcff.jpg", ""]
 FORMATS: list[Format] = [Json(), Csv(top_k=2)]
@@ -31,7 +31,7 @@ def test_classified_names_are_found_again_whatever_they_hold(
     path = tmp_path / "results"
     write(path, results_format, [classified(name) for name in ODD_NAMES])
     before = path.read_bytes()
-    assert keep_classified(path, results_format) == set(ODD_NAMES)
+    assert compact_results(path, results_format) == set(ODD_NAMES)
     assert path.read_bytes() == before
 
 
@@ -40,7 +40,7 @@ def test_failures_and_a_cut_off_row_are_done_again(results_format: Format, tmp_p
     path = tmp_path / "results"
     write(path, results_format, [classified("a"), Failure("b", "no_answer", "no"), classified("c")])
     path.write_bytes(path.read_bytes()[:-3])
-    assert keep_classified(path, results_format) == {"a"}
+    assert compact_results(path, results_format) == {"a"}
     with open_results(path, "r") as file:
         assert file.read() == results_format.header() + results_format.render(classified("a"))
 
@@ -50,7 +50,7 @@ def test_another_file_is_refused_and_left_as_it_was(results_format: Format, tmp_
     path = tmp_path / "notes.txt"
     path.write_text("my notes\n")
     with pytest.raises(BadResults):
-        keep_classified(path, results_format)
+        compact_results(path, results_format)
     assert path.read_text() == "my notes\n"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -59,7 +59,7 @@ def test_csv_of_another_top_k_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     write(path, Csv(top_k=2), [classified("a")])
     with pytest.raises(BadResults, match="--top-k"):
-        keep_classified(path, Csv(top_k=5))
+        compact_results(path, Csv(top_k=5))
 
 
 def test_csv_has_one_row_an_image_and_three_columns_a_class() -> None:

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from densenet_client import Classification, Failure, Prediction, Result
-from densenet_client.screen import Table
+from densenet_client.terminal import Table
 
 LONG = "a/very/long/path/" * 6 + "猫.jpg"
 CLASSES = (

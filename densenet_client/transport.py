@@ -8,17 +8,17 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from densenet_client.errors import ClientError, ServerUnreachable, Unauthorized, UnexpectedAnswer
+from densenet_client.errors import ClientError, InvalidResponse, ServerUnreachable, Unauthorized
 from densenet_client.results import Classification, Failure, Prediction, Result, Status
-from densenet_client.retry import Unanswered, parse_retry_after_s
+from densenet_client.retry import RetryableError, parse_retry_after_s
 
 CONNECT_TIMEOUT_S = 5.0
-REPEATED_STATUSES = (429, 502, 503, 504)
+RETRYABLE_STATUSES = (429, 502, 503, 504)
 """Nothing was classified, and the same request may do better. So may any other from 500 up
 that does not come from the service but from something before it."""
 
 
-class RequestRefused(Exception):
+class RequestRejected(Exception):
     """The service refused a request as a whole."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -31,7 +31,7 @@ class RequestRefused(Exception):
         return self.code in ("too_many_images", "request_too_large", "deadline_exceeded")
 
 
-class Service:
+class HttpTransport:
     """The HTTP side of a client; see `Client` for the parameters."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Service:
         self._session.close()
 
     def status(self) -> Status:
-        """Raises ServerUnreachable, Unauthorized or UnexpectedAnswer."""
+        """Raises ServerUnreachable, Unauthorized or InvalidResponse."""
         try:
             response = self._request("GET", "/readyz", timeout_s=CONNECT_TIMEOUT_S)
         except requests.RequestException as error:
@@ -65,7 +65,7 @@ class Service:
     def classify(self, images: Sequence[tuple[str, bytes]], top_k: int) -> list[Result]:
         """A result for each name and image, in order.
 
-        Raises Unanswered, RequestRefused, Unauthorized or UnexpectedAnswer.
+        Raises RetryableError, RequestRejected, Unauthorized or InvalidResponse.
         """
         # Sent under numbers: whatever the names are, the answers can be told apart.
         files = [("file", (str(i), data)) for i, (_, data) in enumerate(images)]
@@ -78,12 +78,12 @@ class Service:
                 timeout_s=self._timeout_s,
             )
         except requests.RequestException as error:
-            raise Unanswered("no_answer", _reason(error)) from error
+            raise RetryableError("no_answer", _reason(error)) from error
         body = self._read(response, is_lone=len(images) == 1)
         try:
             return [_parse_result(name, body[str(i)]) for i, (name, _) in enumerate(images)]
         except (KeyError, TypeError) as error:
-            raise UnexpectedAnswer(f"{self._url} left an image out of its answer") from error
+            raise InvalidResponse(f"{self._url} left an image out of its answer") from error
 
     def _request(self, method: str, path: str, timeout_s: float, **options: Any) -> Any:
         timeout = (CONNECT_TIMEOUT_S, timeout_s)
@@ -96,15 +96,15 @@ class Service:
         status = response.status_code
         body = _parse_body(response)
         error = _parse_error(body)
-        if status in REPEATED_STATUSES or (status >= 500 and error is None):
+        if status in RETRYABLE_STATUSES or (status >= 500 and error is None):
             code, message = error or ("no_answer", f"HTTP status {status}")
             if code == "deadline_exceeded" and not is_lone:
-                raise RequestRefused(code, message)  # it would be again: better halved
+                raise RequestRejected(code, message)  # it would be again: better halved
             retry_after_s = parse_retry_after_s(response.headers.get("Retry-After"))
-            raise Unanswered(code, message, retry_after_s)
+            raise RetryableError(code, message, retry_after_s)
         self._check_is_service(response)
         if error is not None:
-            raise RequestRefused(*error)
+            raise RequestRejected(*error)
         return body
 
     def _check_is_service(self, response: requests.Response) -> None:
@@ -114,9 +114,9 @@ class Service:
             raise Unauthorized(error[1] if error else "the service wants an access key")
         if response.is_redirect:
             target = response.headers["Location"]
-            raise UnexpectedAnswer(f"{self._url} redirects to {target}: give that address")
+            raise InvalidResponse(f"{self._url} redirects to {target}: give that address")
         if "X-Model-Version" not in response.headers or status == requests.codes.not_found:
-            raise UnexpectedAnswer(f"what answers at {self._url} is not densenet-serve ({status})")
+            raise InvalidResponse(f"what answers at {self._url} is not densenet-serve ({status})")
 
 
 class _Bearer(AuthBase):

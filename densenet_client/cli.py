@@ -15,10 +15,10 @@ from rich.console import Console
 from densenet_client.client import Client
 from densenet_client.errors import ClientError, StartupError
 from densenet_client.files import find_names, load
-from densenet_client.formats import BadResults, Csv, Format, Json, keep_classified
+from densenet_client.formats import BadResults, Csv, Format, Json, compact_results
 from densenet_client.output import Write, make_write, open_output
 from densenet_client.results import Failure, Result
-from densenet_client.screen import show_progress
+from densenet_client.terminal import show_progress
 
 KEY_VARIABLE = "DENSENET_API_KEY"
 """Not an option: what stands on a command line is seen by everyone on the machine."""
@@ -32,7 +32,7 @@ def main() -> int:
     try:
         return run(options)
     except (ClientError, StartupError) as error:
-        complain(error)
+        print_error(error)
         return NOT_STARTED
     except BrokenPipeError:
         # Whoever read our output has gone. Python would complain once more when it ends.
@@ -54,13 +54,19 @@ def parse_arguments() -> argparse.Namespace:
     add("paths", nargs="+", metavar="PATH", help="a file, a directory, a pattern ('*.png'), or -")
     add("--url", default="http://localhost:5000", help="of the service (default: %(default)s)")
     add("--top-k", type=between(1, 1000), default=1, metavar="K", help="how many classes to name")
-    add("--output", choices=("table", "json", "csv"), default="table", help="json: one a line")
-    add("--to", type=Path, metavar="FILE", help="write results there, not to standard output")
+    add("--format", choices=("table", "json", "csv"), default="table", help="json: one a line")
+    add(
+        "-o",
+        dest="output_file",
+        type=Path,
+        metavar="FILE",
+        help="write results there, not to standard output",
+    )
     add("--resume", action="store_true", help="go on with FILE: skip what it has classified")
     add("--concurrency", type=between(1, 64), default=4, metavar="N", help="requests at a time")
     options = parser.parse_args()
-    if options.resume and (options.to is None or options.output == "table"):
-        parser.error("--resume needs --to FILE and --output json or csv")
+    if options.resume and (options.output_file is None or options.format == "table"):
+        parser.error("--resume needs -o FILE and --format json or csv")
     return options
 
 
@@ -87,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 
 def warn_if_untrained(client: Client) -> None:
     if client.status().model_version == "untrained":
-        complain("WARNING: the service's weights are untrained, so every answer is a guess")
+        print_error("WARNING: the service's weights are untrained, so every answer is a guess")
 
 
 def classify_all(options: argparse.Namespace, client: Client) -> int:
@@ -98,7 +104,7 @@ def classify_all(options: argparse.Namespace, client: Client) -> int:
     def names() -> Iterator[str]:
         return (name for name in find_names(options.paths) if name not in done)
 
-    with open_output(options.to, options.resume, header) as file:
+    with open_output(options.output_file, options.resume, header) as file:
         screen = Console(file=file)
         write = make_write(file, results_format, screen)
         progress = screen if screen.is_terminal else Console(stderr=True)
@@ -110,17 +116,17 @@ def classify_all(options: argparse.Namespace, client: Client) -> int:
 def choose_format(options: argparse.Namespace) -> Format | None:
     """None is the table, which only people read."""
     formats: dict[str, Format] = {"json": Json(), "csv": Csv(options.top_k)}
-    return formats.get(options.output)
+    return formats.get(options.format)
 
 
 def read_done(options: argparse.Namespace, results_format: Format | None) -> set[str]:
     """The names that the file to resume has classified. Raises StartupError."""
-    if not options.resume or results_format is None or not options.to.exists():
+    if not options.resume or results_format is None or not options.output_file.exists():
         return set()
     try:
-        return keep_classified(options.to, results_format)
+        return compact_results(options.output_file, results_format)
     except (OSError, ValueError, BadResults) as error:
-        raise StartupError(f"{options.to} cannot be resumed: {error}") from error
+        raise StartupError(f"{options.output_file} cannot be resumed: {error}") from error
 
 
 def write_all(results: Iterable[Result], write: Write, advance: Callable[[], None]) -> int:
@@ -135,17 +141,17 @@ def write_all(results: Iterable[Result], write: Write, advance: Callable[[], Non
     except ClientError as error:
         if not written:
             raise
-        complain(f"stopped after {written}: {error}")
+        print_error(f"stopped after {written}: {error}")
         return SOME_FAILED
     return SOME_FAILED if failed else ALL_CLASSIFIED
 
 
-def complain(text: object) -> None:
+def print_error(text: object) -> None:
     print(f"classify: {text}", file=sys.stderr)
 
 
 def die_of_interrupt() -> None:
     """End at once, of the signal itself: a loop in a shell then ends too."""
-    complain("stopped; what is written stays written")
+    print_error("stopped; what is written stays written")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)

@@ -29,7 +29,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_all_are_classified_in_order_and_the_status_is_0(fake: FakeService, photos: Path) -> None:
-    done = run(photos, "--url", fake.url, "--output", "json", "--top-k", "2")
+    done = run(photos, "--url", fake.url, "--format", "json", "--top-k", "2")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["name"] for row in rows] == [str(photos / f"{i:03}.jpg") for i in range(COUNT)]
@@ -39,7 +39,7 @@ def test_all_are_classified_in_order_and_the_status_is_0(fake: FakeService, phot
 
 
 def test_csv_can_be_read_as_csv(fake: FakeService, photos: Path) -> None:
-    done = run(photos, "--url", fake.url, "--output", "csv")
+    done = run(photos, "--url", fake.url, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert len(rows) == COUNT
     assert rows[7]["class_name"] == "image-7_1"
@@ -55,7 +55,7 @@ def test_the_status_is_1_when_some_fail(fake: FakeService, photos: Path) -> None
 
 
 def test_standard_input_is_one_image(fake: FakeService) -> None:
-    done = run("-", "--url", fake.url, "--output", "json", stdin=b"cat")
+    done = run("-", "--url", fake.url, "--format", "json", stdin=b"cat")
     assert done.returncode == 0
     row = json.loads(done.stdout)
     assert (row["name"], row["predictions"][0]["class_name"]) == ("-", "cat_1")
@@ -83,7 +83,7 @@ def test_the_status_is_2_when_there_is_no_photo(fake: FakeService, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--top-k", "0", "a"), ("--resume", "a"), ("--resume", "--to", "x", "a")],
+    [(), ("--top-k", "0", "a"), ("--resume", "a"), ("--resume", "-o", "x", "a")],
 )
 def test_the_status_is_2_when_it_is_called_wrongly(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
@@ -94,7 +94,7 @@ def test_the_status_is_2_when_it_is_called_wrongly(arguments: tuple[str, ...]) -
 def test_results_are_never_written_over(fake: FakeService, photos: Path, tmp_path: Path) -> None:
     target = tmp_path / "results.csv"
     target.write_text("mine")
-    done = run(photos, "--url", fake.url, "--output", "csv", "--to", target)
+    done = run(photos, "--url", fake.url, "--format", "csv", "-o", target)
     assert done.returncode == 2
     assert "is there already" in done.stderr
     assert target.read_text() == "mine"
@@ -105,7 +105,7 @@ def test_a_result_is_printed_while_others_are_still_to_come(
 ) -> None:
     fake.faults.extend([delay(0)])
     fake.always = delay(1.0)
-    process = start(photos, "--url", fake.url, "--output", "json", "--concurrency", "1")
+    process = start(photos, "--url", fake.url, "--format", "json", "--concurrency", "1")
     assert process.stdout is not None
     json.loads(process.stdout.readline())
     assert process.poll() is None
@@ -119,7 +119,7 @@ def test_what_was_done_is_kept_after_an_interrupt_and_resumed(
     fake: FakeService, photos: Path, tmp_path: Path, output: str
 ) -> None:
     target = tmp_path / "results"
-    arguments = (photos, "--url", fake.url, "--output", output, "--to", target, "--resume")
+    arguments = (photos, "--url", fake.url, "--format", output, "-o", target, "--resume")
     fake.faults.extend([delay(0)] * 2)
     fake.always = delay(5.0)
     process = start(*arguments, "--concurrency", "1")
@@ -143,7 +143,7 @@ def test_what_was_done_is_kept_after_an_interrupt_and_resumed(
 def test_resuming_what_is_complete_sends_nothing(
     fake: FakeService, photos: Path, tmp_path: Path
 ) -> None:
-    arguments = (photos, "--url", fake.url, "--output", "csv", "--to", tmp_path / "results.csv")
+    arguments = (photos, "--url", fake.url, "--format", "csv", "-o", tmp_path / "results.csv")
     run(*arguments)
     before = (tmp_path / "results.csv").read_bytes()
     fake.seen.clear()
@@ -156,7 +156,7 @@ def test_a_server_that_goes_away_ends_it_after_what_was_done(
     fake: FakeService, photos: Path
 ) -> None:
     fake.always = delay(0.3)
-    process = start(photos, "--url", fake.url, "--output", "json", "--concurrency", "1")
+    process = start(photos, "--url", fake.url, "--format", "json", "--concurrency", "1")
     assert process.stdout is not None
     process.stdout.readline()
     fake.always = refuse(401, "unauthorized")
@@ -186,7 +186,7 @@ def test_a_terminal_shows_colours_and_progress_and_a_pipe_none(
     fake: FakeService, photos: Path, output: str
 ) -> None:
     fake.always = delay(0.1)
-    arguments = (photos, "--url", fake.url, "--output", output)
+    arguments = (photos, "--url", fake.url, "--format", output)
     painted = run_in_terminal(*arguments)
     assert re.search(rf"\d+/{COUNT}\D.*images/s.*\d:\d\d:\d\d", painted)
     assert "image-39" in painted
@@ -216,7 +216,7 @@ def test_ten_thousand_photos_take_no_more_memory_than_a_hundred(
         for i in range(count):
             os.link(original, folder / f"{i:05}.jpg")
         target = tmp_path / f"{count}.csv"
-        process = start(folder, "--url", fake.url, "--output", "csv", "--to", target)
+        process = start(folder, "--url", fake.url, "--format", "csv", "-o", target)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         process.communicate()
@@ -229,7 +229,7 @@ def test_ten_thousand_photos_take_no_more_memory_than_a_hundred(
 
 def test_neither_torch_nor_ray_is_imported() -> None:
     code = (
-        "import sys, densenet_client.command;"
+        "import sys, densenet_client.cli;"
         "sys.exit(bool({'torch', 'ray', 'deployments', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
