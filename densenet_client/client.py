@@ -3,35 +3,39 @@
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from densenet_client.errors import ServerUnreachable
-from densenet_client.images import Image, ImageSource, chunk, name_images
-from densenet_client.results import Failure, Result, Status
-from densenet_client.retry import RetryableError, retry
-from densenet_client.transport import HttpTransport, RequestRejected
+from densenet_client.images import Image, ImageSource, check_top_k, chunk, name_images, read_all
+from densenet_client.messages import HttpRequest, Reply
+from densenet_client.protocol import Protocol
+from densenet_client.results import Result, Status
+from densenet_client.retry import Flow
+from densenet_client.tls import Verify
+from densenet_client.transport import HttpTransport
 
-CHUNK_BYTES = 4 * 2**20
-"""Enough for a request's own cost not to matter, and small enough to come back soon."""
+T = TypeVar("T")
 
 
 class Client:
     """A connection to one service; threads may share it.
 
     url: where the service listens, such as `http://localhost:5000`.
-    api_key: sent as `Authorization: Bearer` where given.
+    api_key: sent as `Authorization: Bearer` if given.
     concurrency: requests in flight at the same time.
     images_per_request: small images travel together, up to so many. A request that is too
         large for the server, or too much for its time limit, is halved.
     max_image_bytes: a larger image is not sent, and is a Failure.
     timeout_s: for one request to be answered, seconds.
-    max_retry_time_s: for how long a request that goes unanswered is repeated, seconds. Repeated
-        are lost connections, time-outs and the statuses 429, 502, 503 and 504, with pauses
-        that grow and are never shorter than the server's `Retry-After`.
+    max_retry_time_s: for how long a request without a response is sent again, seconds. Sent
+        again are requests with lost connections, time-outs and the statuses 429, 502, 503 and
+        504, with pauses that grow and are never shorter than the server's `Retry-After`.
+    verify: how a certificate is checked: True, False or the path of a PEM file of authorities.
+
+    Raises ClientError for a URL or a file of authorities that is none.
     """
 
     def __init__(
@@ -44,12 +48,13 @@ class Client:
         max_image_bytes: int = 32 * 2**20,
         timeout_s: float = 60.0,
         max_retry_time_s: float = 120.0,
+        verify: Verify = True,
     ) -> None:
-        self._transport = HttpTransport(url, api_key, concurrency, timeout_s)
+        self._protocol = Protocol(url, api_key, timeout_s, max_retry_time_s)
+        self._transport = HttpTransport(self._protocol.url, concurrency, verify)
         self._concurrency = concurrency
         self._images_per_request = images_per_request
         self._max_image_bytes = max_image_bytes
-        self._max_retry_time_s = max_retry_time_s
 
     def classify(self, images: Image | Iterable[Image], top_k: int = 1) -> list[Result]:
         """Classify one image or many.
@@ -69,14 +74,13 @@ class Client:
 
         `images` may be endless: of them only those in flight are held in memory.
         """
-        if not 1 <= top_k <= 1000:
-            raise ValueError(f"top_k is 1 to 1000, not {top_k}")
+        check_top_k(top_k)
         self.status()
         return self._stream(images, top_k)
 
     def status(self) -> Status:
         """Ask the service how it is, once. Raises ServerUnreachable or InvalidResponse."""
-        return self._transport.status()
+        return run(self._protocol.status(), self._transport.send, wait=lambda _: None)
 
     def close(self) -> None:
         """Close the connections; `with Client(...)` does so by itself."""
@@ -92,50 +96,39 @@ class Client:
 
     def _stream(self, images: Image | Iterable[Image], top_k: int) -> Iterator[Result]:
         stopped = threading.Event()
-        ask = partial(self._classify_chunk, top_k=top_k, stopped=stopped)
-        groups = chunk(name_images(images), self._images_per_request, CHUNK_BYTES)
+        classify = partial(self._classify_chunk, top_k=top_k, stopped=stopped)
+        chunks = chunk(name_images(images), self._images_per_request)
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="densenet-client")
         try:
-            # One group waits for each that is sent: a slow one holds up its order only.
+            # One chunk waits for each that is sent: a slow one holds up its order only.
             ahead = 2 * self._concurrency
-            pending = deque(pool.submit(ask, items) for items in itertools.islice(groups, ahead))
+            pending = deque(pool.submit(classify, each) for each in itertools.islice(chunks, ahead))
             while pending:
                 results = pending.popleft().result()
-                pending.extend(pool.submit(ask, items) for items in itertools.islice(groups, 1))
+                pending.extend(pool.submit(classify, each) for each in itertools.islice(chunks, 1))
                 yield from results
         finally:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _classify_chunk(
-        self, items: list[ImageSource], top_k: int, stopped: threading.Event
+        self, sources: list[ImageSource], top_k: int, stopped: threading.Event
     ) -> list[Result]:
-        """A result for each item."""
-        read = [(item, item.read(self._max_image_bytes)) for item in items]
-        sent = [(item.name, data) for item, data in read if isinstance(data, bytes)]
-        answers = iter(self._ask(sent, top_k, stopped) if sent else [])
-        return [data if isinstance(data, Failure) else next(answers) for _, data in read]
+        """A result for each image."""
+        flow = self._protocol.classify(read_all(sources, self._max_image_bytes), top_k)
+        return run(flow, self._transport.send, wait=partial(_pause, stopped=stopped))
 
-    def _ask(
-        self, images: list[tuple[str, bytes]], top_k: int, stopped: threading.Event
-    ) -> list[Result]:
-        try:
-            return retry(
-                partial(self._transport.classify, images, top_k),
-                self._max_retry_time_s,
-                wait=partial(_pause, stopped=stopped),
-            )
-        except RequestRejected as refused:
-            if len(images) == 1 or not refused.is_too_much:
-                return [Failure(name, refused.code, str(refused)) for name, _ in images]
-            middle = len(images) // 2
-            halves = (images[:middle], images[middle:])
-            return [result for half in halves for result in self._ask(half, top_k, stopped)]
-        except RetryableError as error:
-            # Is it this request that cannot be answered, or is the server gone?
-            if not self.status().is_ready:
-                raise ServerUnreachable(f"the service has not been ready: {error}") from error
-            return [Failure(name, error.code, str(error)) for name, _ in images]
+
+def run(flow: Flow[T], send: Callable[[HttpRequest], Reply], wait: Callable[[float], None]) -> T:
+    """Do a flow's waiting and sending. Returns its result, raises what it raises."""
+    try:
+        step = next(flow)
+        while True:
+            wait(step.pause_s)
+            step = flow.send(send(step.request))
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def _pause(pause_s: float, stopped: threading.Event) -> None:

@@ -10,6 +10,9 @@ from densenet_client.results import Failure
 Image = str | os.PathLike[str] | bytes | tuple[str, bytes]
 """A path, an encoded image's bytes, or a name and an encoded image's bytes."""
 
+CHUNK_BYTES = 4 * 2**20
+"""Enough for a request's own cost not to matter, and small enough to come back soon."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
@@ -20,7 +23,7 @@ class ImageSource:
 
     @property
     def size_bytes(self) -> int:
-        """0 where it cannot be told; `read` then tells why."""
+        """0 if it is unknown; `read` then gives the reason."""
         if isinstance(self.source, bytes):
             return len(self.source)
         try:
@@ -60,21 +63,33 @@ def name_images(images: Image | Iterable[Image]) -> Iterator[ImageSource]:
             yield ImageSource(os.fspath(image), Path(image))
 
 
-def chunk(
-    items: Iterable[ImageSource], max_images: int, max_bytes: int
-) -> Iterator[list[ImageSource]]:
-    """Consecutive items, as many as a request of `max_images` and `max_bytes` holds.
+def check_top_k(top_k: int) -> None:
+    """Raises ValueError."""
+    if not 1 <= top_k <= 1000:
+        raise ValueError(f"top_k is 1 to 1000, not {top_k}")
 
-    An item over `max_bytes` stands alone.
+
+def read_all(sources: Iterable[ImageSource], max_bytes: int) -> list[tuple[str, bytes] | Failure]:
+    """Each image under its name, or why it cannot be sent."""
+    read = [(source.name, source.read(max_bytes)) for source in sources]
+    return [data if isinstance(data, Failure) else (name, data) for name, data in read]
+
+
+def chunk(
+    sources: Iterable[ImageSource], max_images: int, max_bytes: int = CHUNK_BYTES
+) -> Iterator[list[ImageSource]]:
+    """Consecutive images, as many as a request of `max_images` and `max_bytes` holds.
+
+    An image over `max_bytes` stands alone.
     """
     together: list[ImageSource] = []
     together_bytes = 0
-    for item in items:
-        size_bytes = item.size_bytes
+    for source in sources:
+        size_bytes = source.size_bytes
         if together and (len(together) == max_images or together_bytes + size_bytes > max_bytes):
             yield together
             together, together_bytes = [], 0
-        together.append(item)
+        together.append(source)
         together_bytes += size_bytes
     if together:
         yield together

@@ -1,4 +1,4 @@
-"""How long to wait before a request is repeated, and until when.
+"""How long to wait before a request is sent again, and until when. Does no I/O.
 
 Classification changes nothing on the server, so that a request may always be repeated.
 """
@@ -6,19 +6,37 @@ Classification changes nothing on the server, so that a request may always be re
 import email.utils
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TypeVar
+
+from densenet_client.messages import HttpRequest, Reply
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 20.0
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a flow wants done: wait `pause_s` seconds, then send `request`."""
+
+    request: HttpRequest
+    pause_s: float = 0.0
+
+
+Flow = Generator[Step, Reply, T]
+"""Yields what is to be sent, is given each reply, and returns a T.
+
+Whoever runs it does the I/O, with threads or with asyncio.
+"""
 
 
 class RetryableError(Exception):
-    """A request that may be answered when it is repeated.
+    """A request that may succeed when it is sent again.
 
-    retry_after_s: what the server asked for, seconds; 0 where it said nothing.
+    retry_after_s: what the server asked for, seconds; 0 if it said nothing.
     """
 
     def __init__(self, code: str, message: str, retry_after_s: float = 0.0) -> None:
@@ -27,21 +45,23 @@ class RetryableError(Exception):
         self.retry_after_s = retry_after_s
 
 
-def retry(
-    ask: Callable[[], Answer], max_retry_time_s: float, wait: Callable[[float], None]
-) -> Answer:
-    """Call `ask` until it succeeds; raise its last RetryableError after `max_retry_time_s`."""
+def retry(request: HttpRequest, read: Callable[[Reply], T], max_retry_time_s: float) -> Flow[T]:
+    """Send `request` until `read` takes the reply.
+
+    Raises the last RetryableError of `read` after `max_retry_time_s` seconds.
+    """
     give_up = time.monotonic() + max_retry_time_s
+    pause_s = 0.0
     attempt = 0
     while True:
+        reply = yield Step(request, pause_s)
         try:
-            return ask()
+            return read(reply)
         except RetryableError as error:
             pause_s = choose_pause_s(attempt, error.retry_after_s)
             if time.monotonic() + pause_s > give_up:
                 raise
             attempt += 1
-        wait(pause_s)
 
 
 def choose_pause_s(attempt: int, retry_after_s: float) -> float:
