@@ -7,21 +7,22 @@ import argparse
 import os
 import signal
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from rich.console import Console
+from urllib3.exceptions import InsecureRequestWarning
 
+from densenet_client.arguments import KEY_VARIABLE, parse_arguments
 from densenet_client.client import Client
-from densenet_client.errors import ClientError, StartupError
+from densenet_client.errors import ClientError, StartupError, Unauthorized
 from densenet_client.files import find_names, load
 from densenet_client.formats import BadResults, Csv, Format, Json, compact_results
 from densenet_client.output import Write, make_write, open_output
-from densenet_client.results import Failure, Result
+from densenet_client.results import Result
+from densenet_client.summary import Summary, describe_unsupported
 from densenet_client.terminal import show_progress
-
-KEY_VARIABLE = "DENSENET_API_KEY"
-"""Not an option: what stands on a command line is seen by everyone on the machine."""
 
 ALL_CLASSIFIED, SOME_FAILED, NOT_STARTED = 0, 1, 2
 
@@ -32,7 +33,7 @@ def main() -> int:
     try:
         return run(options)
     except (ClientError, StartupError) as error:
-        print_error(error)
+        print_error(explain(error))
         return NOT_STARTED
     except BrokenPipeError:
         # Whoever read our output has gone. Python would complain once more when it ends.
@@ -43,52 +44,26 @@ def main() -> int:
         raise
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="classify",
-        description="Classify photos with a densenet-serve service.",
-        epilog=f"An access key is taken from the environment variable {KEY_VARIABLE}. "
-        "Exit status: 0 all classified, 1 some failed, 2 could not start.",
-    )
-    add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="a file, a directory, a pattern ('*.png'), or -")
-    add("--url", default="http://localhost:5000", help="of the service (default: %(default)s)")
-    add("--top-k", type=between(1, 1000), default=1, metavar="K", help="how many classes to name")
-    add("--format", choices=("table", "json", "csv"), default="table", help="json: one a line")
-    add(
-        "-o",
-        dest="output_file",
-        type=Path,
-        metavar="FILE",
-        help="write results there, not to standard output",
-    )
-    add("--resume", action="store_true", help="go on with FILE: skip what it has classified")
-    add("--concurrency", type=between(1, 64), default=4, metavar="N", help="requests at a time")
-    options = parser.parse_args()
-    if options.resume and (options.output_file is None or options.format == "table"):
-        parser.error("--resume needs -o FILE and --format json or csv")
-    return options
-
-
-def between(least: int, most: int) -> Callable[[str], int]:
-    """An argument's type: a whole number in a range."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
 def run(options: argparse.Namespace) -> int:
     """Classify everything. Returns the exit status; raises StartupError or ClientError."""
-    if next(find_names(options.paths), None) is None:
-        raise StartupError(f"no photos there: {' '.join(options.paths)}")
-    key = os.environ.get(KEY_VARIABLE)
-    with Client(options.url, key, concurrency=options.concurrency) as client:
+    unsupported: Counter[str] = Counter()
+    if next(find_names(options.paths, unsupported), None) is None:
+        left_out = f"; {describe_unsupported(unsupported)}" if unsupported else ""
+        raise StartupError(f"no photos there: {' '.join(options.paths)}{left_out}")
+    with make_client(options) as client:
         warn_if_untrained(client)
         return classify_all(options, client)
+
+
+def make_client(options: argparse.Namespace) -> Client:
+    if options.insecure:
+        warnings.simplefilter("ignore", InsecureRequestWarning)  # the user asked for it
+    return Client(
+        options.url,
+        os.environ.get(KEY_VARIABLE),
+        concurrency=options.concurrency,
+        verify=not options.insecure if options.ca is None else options.ca,
+    )
 
 
 def warn_if_untrained(client: Client) -> None:
@@ -100,17 +75,22 @@ def classify_all(options: argparse.Namespace, client: Client) -> int:
     results_format = choose_format(options)
     done = read_done(options, results_format)
     header = results_format.header() if results_format else ""
+    unsupported: Counter[str] = Counter()
 
-    def names() -> Iterator[str]:
-        return (name for name in find_names(options.paths) if name not in done)
+    def names(unsupported: Counter[str] | None = None) -> Iterator[str]:
+        found = find_names(options.paths, unsupported)
+        return (name for name in found if name not in done)
 
     with open_output(options.output_file, options.resume, header) as file:
         screen = Console(file=file)
-        write = make_write(file, results_format, screen)
+        write = make_write(file, results_format, screen, names)
         progress = screen if screen.is_terminal else Console(stderr=True)
         with show_progress(progress, names) as advance:
-            results = client.stream(map(load, names()), options.top_k)
-            return write_all(results, write, advance)
+            results = client.stream(map(load, names(unsupported)), options.top_k)
+            status = write_all(results, write, advance)
+    if unsupported:
+        print_error(describe_unsupported(unsupported))
+    return status
 
 
 def choose_format(options: argparse.Namespace) -> Format | None:
@@ -130,20 +110,34 @@ def read_done(options: argparse.Namespace, results_format: Format | None) -> set
 
 
 def write_all(results: Iterable[Result], write: Write, advance: Callable[[], None]) -> int:
-    """Write each result as it comes. Returns the exit status."""
-    written = failed = 0
+    """Write each result as it comes, then the summary. Returns the exit status."""
+    summary = Summary()
     try:
         for result in results:
             write(result)
             advance()
-            written += 1
-            failed += isinstance(result, Failure)
+            summary.add(result)
     except ClientError as error:
-        if not written:
+        if not summary.count:
             raise
-        print_error(f"stopped after {written}: {error}")
+        print_error(f"stopped after {summary.count}: {error}")
         return SOME_FAILED
-    return SOME_FAILED if failed else ALL_CLASSIFIED
+    finish(summary)
+    return SOME_FAILED if summary.num_failed else ALL_CLASSIFIED
+
+
+def finish(summary: Summary) -> None:
+    """Print the summary; a script whose run went well reads nothing on standard error."""
+    if summary.num_failed or sys.stderr.isatty():
+        for line in summary.lines():
+            print_error(line)
+
+
+def explain(error: Exception) -> str:
+    """The message, and where a key is to be put if one is missing."""
+    if isinstance(error, Unauthorized) and not os.environ.get(KEY_VARIABLE):
+        return f"{error}; put it into the environment variable {KEY_VARIABLE}"
+    return str(error)
 
 
 def print_error(text: object) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from densenet_client.errors import StartupError
 from densenet_client.formats import Format, open_results
 from densenet_client.results import Result
-from densenet_client.terminal import Table, printable
+from densenet_client.terminal import Table, measure, printable
 
 Write = Callable[[Result], None]
 
@@ -42,10 +42,15 @@ def _open_file(path: Path, resume: bool) -> IO[str]:
         raise StartupError(f"{path}: {error.strerror}") from error
 
 
-def make_write(file: IO[str], results_format: Format | None, screen: Console) -> Write:
-    """What writes one result; without a format as a table for people."""
+def make_write(
+    file: IO[str],
+    results_format: Format | None,
+    screen: Console,
+    names: Callable[[], Iterator[str]],
+) -> Write:
+    """What writes one result; without a format as a table for people, as wide as `names`."""
     if results_format is None:
-        table = Table(screen)
+        table = Table(screen, 0 if screen.is_terminal else measure(names()))
         return lambda result: screen.print(table.render(result), soft_wrap=True)
     render = results_format.render
     if screen.is_terminal:

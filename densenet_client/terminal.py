@@ -1,8 +1,10 @@
 """What people see in a terminal: the table of results and the progress bar."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -12,7 +14,6 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -20,7 +21,7 @@ from densenet_client.results import Failure, Prediction, Result
 
 GAP = "  "
 BAR_CELLS = 10
-NAME_CELLS_IN_A_PIPE = 32
+NAMES_MEASURED = 1000
 WIDE_CELLS = 76
 """From here on there is room for the bar and the WordNet id."""
 
@@ -28,8 +29,10 @@ WIDE_CELLS = 76
 class Table:
     """Lays results out in lines that fit the window; in a pipe nothing is cut short."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, name_cells: int = 0) -> None:
+        """name_cells: the width of names in a pipe; a terminal's follows from its own."""
         self._console = console
+        self._name_cells = name_cells
 
     def render(self, result: Result) -> Text:
         """One line for a failure, one for each class of a classification."""
@@ -54,7 +57,7 @@ class Table:
             cells = max(12, self._console.width * 2 // 5)
             text.truncate(cells, overflow="ellipsis", pad=True)
         else:
-            text.pad_right(max(0, NAME_CELLS_IN_A_PIPE - text.cell_len))
+            text.pad_right(max(0, self._name_cells - text.cell_len))
         return text
 
     def _figures(self, prediction: Prediction) -> Text:
@@ -66,6 +69,12 @@ class Table:
             bar = "━" * round(BAR_CELLS * share)
             figures.append(f"{bar:{BAR_CELLS}}{GAP}", _style(share))
         return figures.append(f"{printable(prediction.class_id)}{GAP}", "dim")
+
+
+def measure(names: Iterable[str]) -> int:
+    """The width of the longest of the first names, in cells."""
+    first = itertools.islice(names, NAMES_MEASURED)
+    return max((Text(printable(name)).cell_len for name in first), default=0)
 
 
 def _style(share: float) -> str:
@@ -90,7 +99,7 @@ def show_progress(
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),
-        TimeRemainingColumn(),
+        _RemainingColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -107,6 +116,21 @@ def show_progress(
 
 
 class _RateColumn(ProgressColumn):
+    """From the start on: results come by the request, and the first few at once."""
+
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "", "cyan")
+        rate = _rate(task)
+        return Text(f"{rate:.1f} images/s" if rate else "", "cyan")
+
+
+class _RemainingColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        rate = _rate(task)
+        if not rate or task.remaining is None:
+            return Text("-:--:--", "cyan")
+        return Text(str(timedelta(seconds=round(task.remaining / rate))), "cyan")
+
+
+def _rate(task: Task) -> float:
+    """Images/s."""
+    return task.completed / task.elapsed if task.elapsed else 0.0

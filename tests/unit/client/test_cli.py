@@ -8,10 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
+import densenet_client
 from testing.fake_service import FakeService, delay, refuse
 from testing.service import find_free_port
 from tests.command import COMMAND, environment, run, run_in_terminal, start
@@ -52,6 +55,126 @@ def test_the_status_is_1_when_some_fail(fake: FakeService, photos: Path) -> None
     assert "undecodable_image: the file is broken" in done.stdout
     assert "missing.jpg  unreadable_file: No such file or directory" in done.stdout
     assert len(done.stdout.splitlines()) == COUNT + 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith("classify: 41 images, 39 classified, 2 failed (")
+    assert second == (
+        f"classify: failed: {photos}/007.jpg (undecodable_image), "
+        f"{photos}/missing.jpg (unreadable_file)"
+    )
+
+
+def test_the_summary_names_ten_failures_and_counts_the_others(
+    fake: FakeService, photos: Path, tmp_path: Path
+) -> None:
+    for i in range(15):
+        (photos / f"{i:03}.jpg").write_text("broken")
+    done = run(photos, "--url", fake.url, "--format", "csv", "-o", tmp_path / "results.csv")
+    summary, failed = done.stderr.splitlines()
+    assert "40 images, 25 classified, 15 failed" in summary
+    assert failed.count("undecodable_image") == 10
+    assert failed.endswith(" and 5 more")
+
+
+def test_a_terminal_shows_a_summary_although_results_go_to_a_file(
+    fake: FakeService, photos: Path, tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    painted = run_in_terminal(
+        photos, "--url", fake.url, "--format", "csv", "-o", tmp_path / "results.csv"
+    )
+    elapsed_s = time.monotonic() - started
+    match = re.search(r"40 images, 40 classified, 0 failed \(([\d.]+) images/s\)", painted)
+    assert match, painted
+    assert float(match[1]) >= COUNT / elapsed_s
+
+
+def test_the_rate_is_that_of_the_whole_run(fake: FakeService, photos: Path) -> None:
+    fake.always = delay(0.2)
+    painted = run_in_terminal(photos, "--url", fake.url, "--concurrency", "1")
+    rates = [float(rate) for rate in re.findall(r"([\d.]+) images/s", painted)]
+    assert rates
+    assert max(rates) <= 8 / 0.2
+
+
+def test_pictures_in_formats_that_are_left_out_are_reported(
+    fake: FakeService, photos: Path
+) -> None:
+    for name in ("a.heic", "b.HEIC", "c.avif", "notes.txt"):
+        (photos / name).touch()
+    done = run(photos, "--url", fake.url)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "classify: left out 3 images in formats that the service cannot read: 2 .heic, 1 .avif\n"
+    )
+    assert len(done.stdout.splitlines()) == COUNT
+
+
+def test_a_folder_of_nothing_but_other_formats_is_named(fake: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "a.heic").touch()
+    done = run(tmp_path, "--url", fake.url)
+    assert done.returncode == 2
+    assert "no photos there" in done.stderr
+    assert "1 image in formats that the service cannot read: 1 .heic" in done.stderr
+
+
+def test_a_pipe_in_a_folder_does_not_stop_it(fake: FakeService, photos: Path) -> None:
+    os.mkfifo(photos / "x.jpg")
+    done = run(photos, photos / "*.jpg", "--url", fake.url)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == COUNT
+
+
+def test_a_pipe_that_is_named_is_read(fake: FakeService) -> None:
+    command = f"{' '.join(COMMAND)} <(printf cat) --format json --url {fake.url}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, env=environment(), check=True, timeout=60
+    )
+    assert json.loads(done.stdout)["predictions"][0]["class_name"] == "cat_1"
+
+
+def test_names_of_any_length_line_up_in_a_pipe(fake: FakeService, photos: Path) -> None:
+    (photos / f"{'long' * 20}.jpg").write_text("cat")
+    (photos / "déjà 猫.jpg").write_text("broken")
+    lines = run(photos, "--url", fake.url).stdout.splitlines()
+    assert len({cell_len(line[: line.index(" %")]) for line in lines if " %" in line}) == 1
+
+
+def test_the_url_comes_from_the_environment(fake: FakeService, photos: Path) -> None:
+    assert run(photos, DENSENET_URL=fake.url).returncode == 0
+    assert run(photos, "--url", fake.url, DENSENET_URL="http://localhost:1").returncode == 0
+
+
+def test_help_names_every_default_and_both_variables() -> None:
+    text = " ".join(run("--help", DENSENET_URL="http://photos.example:5000").stdout.split())
+    for part in (
+        "(default: http://photos.example:5000)",
+        "how many classes to name (default: 1)",
+        "(default: table)",
+        "(default: standard output)",
+        "requests at a time (default: 4)",
+        "(default: those of this machine)",
+        "DENSENET_URL",
+        "DENSENET_API_KEY",
+    ):
+        assert part in text
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert run("--version").stdout == f"classify {densenet_client.__version__}\n"
+
+
+def test_a_missing_key_is_told_where_to_be_put(fake: FakeService, photos: Path) -> None:
+    fake.always = refuse(401, "unauthorized")
+    done = run(photos, "--url", fake.url, DENSENET_API_KEY="")
+    assert done.returncode == 2
+    assert done.stderr.endswith("; put it into the environment variable DENSENET_API_KEY\n")
+
+
+@pytest.mark.parametrize("option", ["--to", "--output"])
+def test_options_of_other_names_are_refused_and_not_guessed(option: str) -> None:
+    done = run("a.jpg", option, "5")
+    assert done.returncode == 2
+    assert f"unrecognized arguments: {option}" in done.stderr
 
 
 def test_standard_input_is_one_image(fake: FakeService) -> None:
@@ -228,8 +351,6 @@ def test_ten_thousand_photos_take_no_more_memory_than_a_hundred(
 
 
 def test_neither_torch_nor_ray_is_imported() -> None:
-    code = (
-        "import sys, densenet_client.cli;"
-        "sys.exit(bool({'torch', 'ray', 'deployments', 'numpy', 'PIL'} & set(sys.modules)))"
-    )
+    heavy = {"torch", "ray", "deployments", "numpy", "PIL", "aiohttp"}
+    code = f"import sys, densenet_client.cli; sys.exit(bool({heavy!r} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)

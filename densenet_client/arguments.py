@@ -1,0 +1,86 @@
+"""The arguments of the command `classify`."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from densenet_client import __version__
+
+URL_VARIABLE = "DENSENET_URL"
+KEY_VARIABLE = "DENSENET_API_KEY"
+"""Not an option: what stands on a command line is seen by everyone on the machine."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The arguments that the command was called with; exits with 2 if they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="classify",
+        description="Classify photos with a densenet-serve service.",
+        epilog=f"Environment: {URL_VARIABLE} is used without --url, {KEY_VARIABLE} is the API key. "
+        "Exit status: 0 all classified, 1 some failed, 2 could not start.",
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    options = parser.parse_args()
+    if options.resume and (options.output_file is None or options.format == "table"):
+        parser.error("--resume needs -o FILE and --format json or csv")
+    return options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    url = os.environ.get(URL_VARIABLE) or "http://localhost:5000"
+    default = "(default: %(default)s)"
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="a file, a folder, a pattern ('*.png'), or -")
+    add("--url", default=url, help=f"of the service {default}")
+    add(
+        "--top-k",
+        type=between(1, 1000),
+        default=1,
+        metavar="K",
+        help=f"how many classes to name {default}",
+    )
+    add(
+        "--format",
+        choices=("table", "json", "csv"),
+        default="table",
+        help=f"of the results; json: one object a line {default}",
+    )
+    add(
+        "-o",
+        dest="output_file",
+        type=Path,
+        metavar="FILE",
+        help="write results to FILE, which must not exist (default: standard output)",
+    )
+    add("--resume", action="store_true", help="go on with FILE: skip what it has classified")
+    add(
+        "--concurrency",
+        type=between(1, 64),
+        default=4,
+        metavar="N",
+        help=f"requests at a time {default}",
+    )
+    tls = parser.add_mutually_exclusive_group()
+    tls.add_argument(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="trust the authorities in this PEM file (default: those of this machine)",
+    )
+    tls.add_argument(
+        "--insecure", action="store_true", help="accept any certificate, so also an attacker's"
+    )
+    add("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def between(least: int, most: int) -> Callable[[str], int]:
+    """An argument's type: a whole number in a range."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most}")
+        return int(text)
+
+    return parse
