@@ -1,6 +1,9 @@
 """The page in a real browser, Chromium, against the running service."""
 
+import csv
+import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +15,7 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from densenet_client.formats import Csv
 from deployments.common.labels import load_classes
 from testing.service import ROOT, Service
 
@@ -167,6 +171,102 @@ def test_a_dropped_folder_gives_the_photos_within(
         expect(page.locator(id_)).to_have_text(re.compile(r"^[\d.]+ ms$"))
 
 
+def test_of_a_dropped_folder_hidden_files_and_pipes_are_left_out(
+    open_page: Callable[..., Page], photos: list[Path], tmp_path: Path
+) -> None:
+    album = tmp_path / "album"
+    for name in ("a.png", "b.jfif", "c.JPE", ".thumbs/x.png", "__MACOSX/y.png", "sub/@eaDir/z.png"):
+        (album / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos[0], album / name)
+    (album / "._a.png").write_bytes(b"\0\5\26\7 no photo")
+    os.mkfifo(album / "pipe.png")
+    page = open_page()
+    drop(page, album)
+    expect(page.locator("#progress-text")).to_have_text("3 of 3 classified")
+    expect(page.locator(".card .name")).to_have_text(["a.png", "b.jfif", "c.JPE"])
+
+
+def test_a_hidden_file_that_is_dropped_itself_is_taken(
+    open_page: Callable[..., Page], photos: list[Path], tmp_path: Path
+) -> None:
+    shutil.copy(photos[0], tmp_path / ".hidden.png")
+    page = open_page()
+    drop(page, tmp_path / ".hidden.png")
+    expect(card(page, ".hidden.png").locator(".predictions li")).to_have_count(5)
+
+
+def test_heic_and_avif_are_explained_in_a_folder_and_alone(
+    open_page: Callable[..., Page], photos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "album").mkdir()
+    shutil.copy(photos[0], tmp_path / "album" / "a.png")
+    for name in ("b.heic", "c.HEIC", "d.avif"):
+        (tmp_path / "album" / name).write_bytes(b"\0\0\0 ftyp")
+    page = open_page()
+    drop(page, tmp_path / "album")
+    expect(page.locator("#progress-text")).to_have_text("1 of 1 classified")
+    left_out = page.get_by_role("status").filter(has_text="Left out: 2 HEIC, 1 AVIF.")
+    expect(left_out).to_contain_text("save them as JPEG")
+    drop(page, tmp_path / "album" / "b.heic", tmp_path / "album" / "d.avif")
+    expect(card(page, "b.heic").locator(".error-text")).to_contain_text("cannot read HEIC")
+    expect(card(page, "d.avif").locator(".error-text")).to_contain_text("cannot read AVIF")
+    page.get_by_role("button", name="Clear").click()
+    expect(left_out).to_have_count(0)
+
+
+def test_a_file_that_is_gone_is_not_called_a_service_that_is_gone(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page()
+    page.route("**/run_inference*", lambda route: route.abort())
+    page.get_by_label("Choose photos").set_input_files(photos[0])
+    photos[0].unlink()
+    error = card(page, "first.png").locator(".error-text")
+    expect(error).to_have_text("The browser cannot read this file. Was it moved or changed?")
+
+
+def test_tall_and_wide_photos_leave_their_answers_in_sight(
+    open_page: Callable[..., Page], pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    sizes = {"a tall.png": (300, 1400), "b wide.png": (1800, 240), "c.png": (640, 480)}
+    for name, size in sizes.items():
+        pictures[0].resize(size).save(tmp_path / name)
+    (tmp_path / "d broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    page = open_page(viewport={"width": 1280, "height": 700})
+    drop(page, *sorted(tmp_path.glob("*.*")))
+    expect(page.locator("#progress-text")).to_have_text("3 of 4 classified, 1 failed")
+    heights = page.locator(".thumbnail").evaluate_all("all => all.map(each => each.clientHeight)")
+    assert len(set(heights)) == 1
+    for name in sizes:
+        best = card(page, name).locator(".class-name").first.bounding_box()
+        assert best["y"] + best["height"] < 700
+    broken, tall = (card(page, name).bounding_box() for name in ("d broken.jpg", "a tall.png"))
+    assert broken["height"] < tall["height"] - 100
+
+
+def test_results_can_be_saved_as_the_csv_of_the_command(
+    open_page: Callable[..., Page], photos: list[Path], tmp_path: Path
+) -> None:
+    odd = tmp_path / 'a "quoted", näme.png'
+    shutil.copy(photos[1], odd)
+    page = open_page()
+    drop(page, photos[0], odd, photos[2])
+    expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert download.value.suggested_filename == "classes.csv"
+    text = Path(download.value.path()).read_text(encoding="utf-8-sig")
+    assert text.startswith(Csv(5).header())
+    first, second, broken = csv.DictReader(io.StringIO(text))
+    assert [first["name"], second["name"], broken["name"]] == ["first.png", odd.name, "broken.jpg"]
+    assert [each["class_id"] for each in (first, second)] == [
+        each.class_id for each in load_classes()[:2]
+    ]
+    assert 0.1 < float(first["probability"]) <= 1
+    assert first["class_id_5"].startswith("n")
+    assert (broken["error"], broken["class_id"]) == ("undecodable_image", "")
+
+
 def test_a_photo_can_be_pasted(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.evaluate(
@@ -295,18 +395,19 @@ def guard(page: Page) -> None:
             route.fulfill(status=401, json=body)
 
     page.route("**/run_inference*", answer)
+    page.route("**/v2", answer)
 
 
-def test_a_key_is_asked_for_and_kept_for_the_session_only(
+def test_a_key_is_asked_for_at_once_and_kept_for_the_session_only(
     open_page: Callable[..., Page], photos: list[Path]
 ) -> None:
     page = open_page(prepare=guard)
-    expect(page.locator("#key-form")).to_be_hidden()
-    drop(page, *photos)
     key = page.get_by_label("This service wants an access key")
     expect(key).to_be_focused()
     page.keyboard.type("wrong\n")
     expect(page.get_by_role("alert").filter(has_text="not accepted")).to_be_visible()
+    drop(page, *photos)
+    expect(page.locator("#progress-text")).to_have_text("0 of 3 done")
     key.fill("right")
     page.keyboard.press("Enter")
     expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
@@ -316,6 +417,37 @@ def test_a_key_is_asked_for_and_kept_for_the_session_only(
     page.reload()
     drop(page, photos[0])
     expect(page.locator("#progress-text")).to_have_text("1 of 1 classified")
+    expect(page.locator("#key-form")).to_be_hidden()
+
+
+def test_a_service_without_keys_asks_for_none(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    with page.expect_response("**/v2"):
+        page.reload()
+    expect(page.locator("#state")).to_have_text("Ready")
+    expect(page.locator("#key-form")).to_be_hidden()
+
+
+def test_a_key_that_is_wanted_later_is_asked_for_by_the_next_photo(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page()
+    expect(page.locator("#state")).to_have_text("Ready")
+    guard(page)
+    drop(page, photos[0])
+    expect(page.locator("#key")).to_be_focused()
+    page.keyboard.type("right\n")
+    expect(page.locator("#progress-text")).to_have_text("1 of 1 classified")
+
+
+def test_a_service_that_is_gone_is_told_on_the_card(
+    open_page: Callable[..., Page], photos: list[Path]
+) -> None:
+    page = open_page(lambda page: page.route("**/run_inference*", lambda route: route.abort()))
+    drop(page, photos[0])
+    expect(card(page, "first.png")).to_contain_text("Not reachable; trying again in")
+    page.unroute("**/run_inference*")
+    expect(card(page, "first.png").locator(".predictions li")).to_have_count(5)
 
 
 def test_a_phone_and_the_key_field_are_accessible(
@@ -342,7 +474,7 @@ def test_an_overloaded_service_is_asked_again(
 
     page = open_page(lambda page: page.route("**/run_inference*", answer))
     drop(page, photos[0])
-    expect(card(page, "first.png")).to_contain_text("trying again in")
+    expect(card(page, "first.png")).to_contain_text("Busy; trying again in")
     expect(card(page, "first.png").locator(".predictions li")).to_have_count(5)
     assert len(answers) == 2
 

@@ -1,9 +1,11 @@
 /** Wires the page: photos in, a few requests at a time, cards and figures out. */
 
 import { Card } from "./card.js";
+import { renderCsv } from "./csv.js";
 import { Figures } from "./figures.js";
 import { collectPhotos } from "./photos.js";
-import { askState, classify } from "./service.js";
+import { askState, classify, isKeyAccepted } from "./service.js";
+import { suffixOf } from "./suffixes.js";
 
 const CONCURRENCY = 5; // a browser holds six connections to a host; one is left for /readyz
 const KEY = "densenet-serve key";
@@ -16,6 +18,7 @@ const element = (id) => document.getElementById(id);
 const figures = new Figures();
 let cards = [];
 let waiting = [];
+let leftOut = new Map();
 let working = 0;
 let done = 0;
 let failed = 0;
@@ -52,8 +55,8 @@ async function work(card) {
   card.showNote("Classifying …");
   const key = sessionStorage.getItem(KEY);
   try {
-    const answer = await classify(card.photo, key, (pauseMs) =>
-      card.showNote(`Busy; trying again in ${Math.ceil(pauseMs / 1000)} s`),
+    const answer = await classify(card.photo, key, (pauseMs, refusal) =>
+      card.showPause(refusal, pauseMs),
     );
     finish(card, () => card.showPredictions(answer.predictions));
     figures.add(answer);
@@ -106,22 +109,63 @@ function takeKey(event) {
   element("key-form").hidden = true;
   locked = false;
   startWork();
+  checkKey();
+}
+
+/** Ask for a key at once if one is needed, and not only when there is a photo to send. */
+async function checkKey() {
+  const key = sessionStorage.getItem(KEY);
+  try {
+    if (await isKeyAccepted(key)) return;
+  } catch {
+    return; // not reachable: asked again when it is
+  }
+  if (key === sessionStorage.getItem(KEY)) askForKey();
 }
 
 function clear() {
   for (const card of cards) card.remove();
   cards = [];
   waiting = [];
+  leftOut = new Map();
   done = 0;
   failed = 0;
+  showLeftOut();
   showProgress();
   element("choose").focus();
+}
+
+/** Pictures of a folder in formats that the service cannot read, counted by format. */
+function leaveOut(names) {
+  for (const name of names) {
+    const format = suffixOf(name).slice(1).toUpperCase();
+    leftOut.set(format, (leftOut.get(format) ?? 0) + 1);
+  }
+  showLeftOut();
+}
+
+function showLeftOut() {
+  const counts = [...leftOut].map(([format, count]) => `${count.toLocaleString()} ${format}`);
+  element("left-out").hidden = !counts.length;
+  element("left-out").textContent = counts.length
+    ? `Left out: ${counts.join(", ")}. The service cannot read these; save them as JPEG.`
+    : "";
+}
+
+function saveCsv() {
+  const url = URL.createObjectURL(new Blob([renderCsv(cards)], { type: "text/csv" }));
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = "classes.csv";
+  link.click();
+  URL.revokeObjectURL(url);
 }
 
 function showProgress() {
   element("progress").hidden = !cards.length;
   element("progress-bar").max = cards.length || 1;
   element("progress-bar").value = done;
+  element("save").disabled = !done;
   const text = describeProgress();
   element("progress-text").textContent = text;
   announce(text);
@@ -155,12 +199,14 @@ async function watchState() {
   if (element("state").dataset.state !== state) {
     element("state").dataset.state = state;
     element("state").textContent = STATE_WORDS[state];
+    if (state !== "unreachable") checkKey();
   }
   showModelVersion(modelVersion);
   setTimeout(watchState, STATE_PERIOD_MS[state]);
 }
 
-collectPhotos(element("drop"), [element("choose"), element("camera")], addPhotos);
+collectPhotos(element("drop"), [element("choose"), element("camera")], addPhotos, leaveOut);
 element("key-form").addEventListener("submit", takeKey);
+element("save").addEventListener("click", saveCsv);
 element("clear").addEventListener("click", clear);
 watchState();

@@ -1,11 +1,16 @@
 /** Where photos come from: dropped files and folders, the clipboard, the two inputs. */
 
-const PHOTO_NAME = /\.(jpe|jpe?g|jfif|png|webp|gif|bmp)$/i;
+import { PHOTO_SUFFIXES, UNSUPPORTED_SUFFIXES, isHidden, suffixOf } from "./suffixes.js";
+
 const TAKEN_AT_ONCE = 100;
 const IN_ORDER = new Intl.Collator(undefined, { numeric: true });
 
-/** Call `take(files)` with what people give, in whatever way they give it. */
-export function collectPhotos(target, inputs, take) {
+/**
+ * Call `take(files)` with what people give, in whatever way they give it, and
+ * `leaveOut(names)` with the pictures of a folder that have another format.
+ * What is given itself is taken whatever it is; of a folder, only photos that are not hidden.
+ */
+export function collectPhotos(target, inputs, take, leaveOut) {
   for (const input of inputs) {
     input.addEventListener("change", () => {
       take([...input.files]);
@@ -19,10 +24,10 @@ export function collectPhotos(target, inputs, take) {
       take(files);
     }
   });
-  collectDrops(target, take);
+  collectDrops(target, take, leaveOut);
 }
 
-function collectDrops(target, take) {
+function collectDrops(target, take, leaveOut) {
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     target.classList.add("over");
@@ -37,29 +42,39 @@ function collectDrops(target, take) {
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
     const entries = items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
     for (const entry of entries) {
-      for await (const files of walk(entry)) take(files);
+      for await (const files of walk(entry, leaveOut)) take(files);
     }
   });
 }
 
 /** The photos at and below an entry, some at a time. */
-async function* walk(entry) {
+async function* walk(entry, leaveOut) {
   if (entry instanceof File) {
     yield [entry];
   } else if (entry.isFile) {
-    yield [await fileOf(entry)];
+    yield await readable([entry]);
   } else {
-    yield* walkFolder(entry);
+    yield* walkFolder(entry, leaveOut);
   }
 }
 
-async function* walkFolder(folder) {
-  const entries = await list(folder);
-  const photos = entries.filter((entry) => entry.isFile && PHOTO_NAME.test(entry.name));
+async function* walkFolder(folder, leaveOut) {
+  const entries = (await list(folder)).filter((entry) => !isHidden(entry.name));
+  const files = entries.filter((entry) => entry.isFile);
+  const photos = files.filter((entry) => PHOTO_SUFFIXES.includes(suffixOf(entry.name)));
+  const others = files.filter((entry) => UNSUPPORTED_SUFFIXES.includes(suffixOf(entry.name)));
+  if (others.length) leaveOut(others.map((entry) => entry.name));
   for (let start = 0; start < photos.length; start += TAKEN_AT_ONCE) {
-    yield await Promise.all(photos.slice(start, start + TAKEN_AT_ONCE).map(fileOf));
+    yield await readable(photos.slice(start, start + TAKEN_AT_ONCE));
   }
-  for (const entry of entries.filter((entry) => entry.isDirectory)) yield* walkFolder(entry);
+  for (const entry of entries.filter((entry) => entry.isDirectory)) {
+    yield* walkFolder(entry, leaveOut);
+  }
+}
+
+/** The files of entries. One that the browser cannot open is empty, and fails by itself. */
+function readable(entries) {
+  return Promise.all(entries.map((entry) => fileOf(entry).catch(() => new File([], entry.name))));
 }
 
 /** What is in a folder, by name; the browser tells it in parts and in no order. */

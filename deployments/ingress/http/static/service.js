@@ -3,7 +3,7 @@
  * Knows nothing of the page.
  */
 
-const TOP_K = 5;
+export const TOP_K = 5;
 const MAX_TRIES = 6;
 const TIMEOUT_MS = 60_000;
 const LONGEST_PAUSE_MS = 20_000;
@@ -25,7 +25,7 @@ export class Refusal extends Error {
 /**
  * Classify one photo.
  * Returns {predictions, modelVersion, durationMs, stagesMs}; throws Refusal.
- * `onPause(milliseconds)` is called before each wait.
+ * `onPause(milliseconds, refusal)` is called before each wait.
  */
 export async function classify(photo, key, onPause) {
   for (let attempt = 1; ; attempt += 1) {
@@ -34,7 +34,7 @@ export async function classify(photo, key, onPause) {
     } catch (error) {
       if (!(error instanceof Refusal) || !error.isTemporary || attempt === MAX_TRIES) throw error;
       const pauseMs = choosePauseMs(attempt, error.retryAfterMs);
-      onPause(pauseMs);
+      onPause(pauseMs, error);
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
@@ -53,7 +53,7 @@ async function ask(photo, key) {
     method: "POST",
     body: photo,
     headers: { "Content-Type": "application/octet-stream", ...authorization(key) },
-  });
+  }).catch((error) => refuseUnreadable(photo, error));
   const body = await read(response);
   if (!response.ok) throw refusal(response, body);
   return {
@@ -73,6 +73,23 @@ export async function askState() {
   } catch {
     return { state: "unreachable", modelVersion: "unknown" };
   }
+}
+
+/** Whether the service takes `key`, or no key if it is null. Throws Refusal if it is not there. */
+export async function isKeyAccepted(key) {
+  // A route that costs nothing and wants a key as classification does.
+  const response = await send("v2", { cache: "no-store", headers: authorization(key) });
+  return response.status !== 401;
+}
+
+/** A request also fails if the browser cannot read the photo: moved, changed, no permission. */
+async function refuseUnreadable(photo, error) {
+  try {
+    await photo.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Refusal("unreadable_file", "The browser cannot read this file.");
+  }
+  throw error;
 }
 
 function authorization(key) {
