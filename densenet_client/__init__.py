@@ -21,6 +21,9 @@ from densenet_client.results import Classification, Failure, Prediction, Result,
 if TYPE_CHECKING:
     from densenet_client.async_client import AsyncClient
 
+UnexpectedAnswer = InvalidResponse
+"""The name of version 1.0."""
+
 __version__ = "1.0.0"
 __all__ = [
     "AsyncClient",
@@ -35,6 +38,7 @@ __all__ = [
     "ServerUnreachable",
     "Status",
     "Unauthorized",
+    "UnexpectedAnswer",
 ]
 
 

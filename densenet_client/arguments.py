@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from densenet_client import __version__
 
@@ -31,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     url = os.environ.get(URL_VARIABLE) or "http://localhost:5000"
     default = "(default: %(default)s)"
+    formats = ("table", "json", "csv")
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="a file, a folder, a pattern ('*.png'), or -")
     add("--url", default=url, help=f"of the service {default}")
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--format",
-        choices=("table", "json", "csv"),
+        choices=formats,
         default="table",
         help=f"of the results; json: one object a line {default}",
     )
@@ -54,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write results to FILE, which must not exist (default: standard output)",
     )
+    # The names of version 1.0, which scripts hold.
+    old: dict[str, Any] = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+    add("--output", dest="format", choices=formats, **old)
+    add("--to", dest="output_file", type=Path, **old)
     add("--resume", action="store_true", help="go on with FILE: skip what it has classified")
     add(
         "--concurrency",

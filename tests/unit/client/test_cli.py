@@ -170,11 +170,14 @@ def test_a_missing_key_is_told_where_to_be_put(fake: FakeService, photos: Path) 
     assert done.stderr.endswith("; put it into the environment variable DENSENET_API_KEY\n")
 
 
-@pytest.mark.parametrize("option", ["--to", "--output"])
-def test_options_of_other_names_are_refused_and_not_guessed(option: str) -> None:
-    done = run("a.jpg", option, "5")
-    assert done.returncode == 2
-    assert f"unrecognized arguments: {option}" in done.stderr
+def test_the_option_names_of_version_1_0_are_taken(
+    fake: FakeService, photos: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "results.csv"
+    done = run(photos, "--url", fake.url, "--output", "csv", "--to", target)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(target.read_text().splitlines()) == COUNT + 1
+    assert "--to" not in run("--help").stdout.replace("--top-k", "")
 
 
 def test_standard_input_is_one_image(fake: FakeService) -> None:
