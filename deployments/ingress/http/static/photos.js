@@ -52,7 +52,7 @@ async function* walk(entry, leaveOut) {
   if (entry instanceof File) {
     yield [entry];
   } else if (entry.isFile) {
-    yield await readable([entry]);
+    yield [await fileOf(entry).catch(() => new File([], entry.name))];
   } else {
     yield* walkFolder(entry, leaveOut);
   }
@@ -72,9 +72,10 @@ async function* walkFolder(folder, leaveOut) {
   }
 }
 
-/** The files of entries. One that the browser cannot open is empty, and fails by itself. */
-function readable(entries) {
-  return Promise.all(entries.map((entry) => fileOf(entry).catch(() => new File([], entry.name))));
+/** The files of entries; without those that are gone since the folder was listed. */
+async function readable(entries) {
+  const files = await Promise.all(entries.map((entry) => fileOf(entry).catch(() => null)));
+  return files.filter((file) => file !== null);
 }
 
 /** What is in a folder, by name; the browser tells it in parts and in no order. */
