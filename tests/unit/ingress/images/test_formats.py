@@ -1,10 +1,11 @@
 """The service, its page and the client accept the same files."""
 
+import json
 import re
 
 import pytest
 
-from densenet_client import files
+from densenet_client.suffixes import PHOTO_SUFFIXES
 from deployments.common.errors import UnsupportedImage
 from deployments.ingress.images.formats import FORMATS, SUFFIXES, sniff_format
 from testing.pictures import encode, make_picture
@@ -14,14 +15,14 @@ STATIC = ROOT / "deployments" / "ingress" / "http" / "static"
 
 
 def test_client_takes_the_suffixes_of_the_service() -> None:
-    assert files.SUFFIXES == SUFFIXES
+    assert PHOTO_SUFFIXES == SUFFIXES
 
 
 def test_page_takes_the_suffixes_of_the_service() -> None:
-    found = re.search(r"PHOTO_NAME = /\\\.\((.*)\)\$/i", (STATIC / "photos.js").read_text())
+    script = (STATIC / "suffixes.js").read_text()
+    found = re.search(r"PHOTO_SUFFIXES = (\[.*?\]);", script, re.DOTALL)
     assert found is not None
-    pattern = re.compile(rf"\.({found[1]})")
-    assert [suffix for suffix in SUFFIXES if not pattern.fullmatch(suffix)] == []
+    assert set(json.loads(found[1])) == SUFFIXES
 
 
 def test_page_offers_the_media_types_of_the_service() -> None:
