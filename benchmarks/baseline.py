@@ -25,6 +25,7 @@ from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Device, Settings
 from deployments.ingress.images.preprocess import preprocess
 from deployments.model.base import Model, load_model, warm_up
+from deployments.model.spec import SPEC
 from deployments.model.weights import resolve
 
 BATCH_SIZES = (1, 2, 4, 8)
@@ -133,7 +134,7 @@ class Baseline:
 
 def _load(settings: Settings) -> Model:
     device: Device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
-    weights = resolve(settings.weights, settings.weights_url)
+    weights = resolve(settings.weights, SPEC.official.at(settings.weights_url))
     model = load_model(weights, device, settings.engine, settings.precision)
     warm_up(model)
     return model

@@ -21,6 +21,7 @@ from deployments.ingress.auth import read_keys
 from deployments.ingress.deployment import Ingress
 from deployments.model import weights
 from deployments.model.base import Model, load_model
+from deployments.model.spec import SPEC, OfficialFile
 from deployments.model.weights import Weights
 
 logger = logging.getLogger("ray.serve")
@@ -29,12 +30,19 @@ logger = logging.getLogger("ray.serve")
 def build_app(args: Settings) -> Application:
     """Decide device and weights once for all replicas, and bind the deployments.
 
-    Raises StartupError where what the settings ask for cannot be had.
+    Raises StartupError when the settings ask for what is not there.
     """
+    return build(args, SPEC.official)
+
+
+def build(args: Settings, official: OfficialFile) -> Application:
+    """`build_app`, given the official file."""
     if args.api_keys_file is not None:
         read_keys(Path(args.api_keys_file))  # refused here, and not by every replica
     device = choose_device(args)
-    chosen = weights.resolve(args.weights, args.weights_url)
+    chosen = weights.resolve(args.weights, official.at(args.weights_url))
+    if chosen.source == "stand_in":
+        logger.warning("%s\n  Reason: %s", weights.explain_stand_in(), chosen.reason)
     num_gpus = args.gpu_fraction if device == "cuda" else 0
     load = partial(load_model, chosen, device, args.engine, args.precision)
     return bind(args, chosen, load, num_gpus)

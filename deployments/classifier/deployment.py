@@ -1,6 +1,5 @@
 """The Classifier deployment: the model on its threads, batches across requests."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -20,16 +19,12 @@ from deployments.common.settings import BatchingConfig
 from deployments.model.base import Model, warm_up
 from deployments.model.weights import Weights
 
-logger = logging.getLogger("ray.serve")
-
 
 @serve.deployment
 class Classifier:
     """One model on a share of a GPU, or on the CPU."""
 
     def __init__(self, weights: Weights, load_model: Callable[[], Model]) -> None:
-        if weights.source == "untrained":
-            logger.warning("serving UNTRAINED weights: %s", weights.reason)
         self.model_version = weights.version
         self._model = model = load_model()
         warm_up(model)

@@ -11,10 +11,6 @@ from deployments.common.errors import ServiceError
 ImageBatch = NDArray[np.uint8 | np.float32]
 """uint8 RGB of shape (n, 224, 224, 3), or float32 normalised already, (n, 3, 224, 224)."""
 
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
-"""Of RGB in [0, 1]; from `DenseNet121_Weights.IMAGENET1K_V1.transforms()`."""
-
 
 @dataclass(frozen=True)
 class ClassifyCall:

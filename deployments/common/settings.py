@@ -7,8 +7,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-OFFICIAL_WEIGHTS_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
-
 Device = Literal["cpu", "cuda"]
 Engine = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -44,7 +42,8 @@ class Limits(_Strict):
 class Settings(_Strict):
     """The identity of an application; changing any of it redeploys.
 
-    `weights` is `auto`, `imagenet` or the path of a checkpoint. `gpu_fraction` is the
+    `weights` is `auto`, `imagenet` or the path of a checkpoint; `weights_url` is a mirror
+    of the official one, and None is the address of its makers. `gpu_fraction` is the
     share of a GPU that Ray reserves for each Classifier replica, and `gpu_wait_s` how
     long `device: cuda` waits for a node with a GPU to join. `grpc_clients` says who is
     answered on the gRPC port, which Ray opens on all interfaces. `api_keys_file` lets in
@@ -52,7 +51,7 @@ class Settings(_Strict):
     """
 
     weights: Annotated[str, Field(min_length=1)] = "auto"
-    weights_url: Annotated[str, Field(pattern="^https?://")] = OFFICIAL_WEIGHTS_URL
+    weights_url: Annotated[str, Field(pattern="^https?://")] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: Engine = "auto"
     precision: Precision = "auto"

@@ -28,6 +28,8 @@ from deployments.launcher.ray_cluster import (
     is_alive,
     start_ray,
 )
+from deployments.model.spec import SPEC
+from deployments.model.weights import explain_stand_in
 
 POLL_PERIOD_S = 0.25
 STOP_MARGIN_S = 10.0
@@ -141,8 +143,8 @@ def ask_ready(config: Config) -> requests.Response:
 
 def announce(config: Config, dashboard: str) -> None:
     version = ask_ready(config).headers["X-Model-Version"]
-    if version == "untrained":
-        print("WARNING: the weights are UNTRAINED; every answer is a guess. See above.", flush=True)
+    if version == SPEC.stand_in.version:
+        print(f"WARNING: {explain_stand_in()}", flush=True)
     grpc = f"gRPC: port {config.schema.grpc_options.port}, " if config.serves_grpc else ""
     print(
         f"Ready: {config.url}  ({grpc}weights: {version}, dashboard: http://{dashboard})",

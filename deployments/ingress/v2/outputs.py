@@ -16,8 +16,9 @@ from deployments.ingress.v2.tensors import (
     Values,
     list_names,
 )
+from deployments.model.spec import SPEC
 
-PROBABILITIES = TensorSpec("probabilities", "FP32", (ANY, 1000))
+PROBABILITIES = TensorSpec("probabilities", "FP32", (ANY, SPEC.num_classes))
 CLASS_ID = TensorSpec("class_id", "BYTES", (ANY,))
 CLASS_NAME = TensorSpec("class_name", "BYTES", (ANY,))
 OUTPUTS = {spec.name: spec for spec in (PROBABILITIES, CLASS_ID, CLASS_NAME)}
