@@ -20,8 +20,8 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ig
 
 COPY deployments deployments
 
-# auto: the official weights where they can be had, else untrained ones. imagenet: no image
-# without them.
+# auto: the official weights if the build can download them, else the stand-in. imagenet: no
+# image without the official weights.
 ARG WEIGHTS=auto
 RUN python -m deployments.model.prefetch "${WEIGHTS}" && chown -R 1000:1000 /cache
 

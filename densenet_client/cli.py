@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         left_out = f"; {describe_unsupported(unsupported)}" if unsupported else ""
         raise StartupError(f"no photos there: {' '.join(options.paths)}{left_out}")
     with make_client(options) as client:
-        warn_if_untrained(client)
+        warn_of_stand_in(client)
         return classify_all(options, client)
 
 
@@ -66,9 +66,10 @@ def make_client(options: argparse.Namespace) -> Client:
     )
 
 
-def warn_if_untrained(client: Client) -> None:
-    if client.status().model_version == "untrained":
-        print_error("WARNING: the service's weights are untrained, so every answer is a guess")
+def warn_of_stand_in(client: Client) -> None:
+    version = client.status().model_version
+    if version.startswith("stand-in-"):
+        print_error(f"WARNING: another network answers in place of DenseNet-121: {version}")
 
 
 def classify_all(options: argparse.Namespace, client: Client) -> int:

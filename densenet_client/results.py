@@ -51,7 +51,7 @@ Result = Classification | Failure
 class Status:
     """What the service says of itself.
 
-    model_version: `imagenet1k-v1`, `sha256:<12 digits>`, `untrained`, or `unknown` while no
+    model_version: `imagenet1k-v1`, `sha256:<12 digits>`, `stand-in-...`, or `unknown` while no
         model is loaded.
     """
 

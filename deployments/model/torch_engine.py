@@ -31,7 +31,7 @@ class TorchModel:
         self._device = torch.device(device)
         self._dtype = _DTYPES[self.precision]
         network = build_network(weights).to(self._device, self._dtype)
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.to(memory_format=torch.channels_last)
         # uint8 goes to the device and is normalised there: a quarter of the bytes.
         self._mean = self._channels(SPEC.pixel_mean)
         self._std = self._channels(SPEC.pixel_std)

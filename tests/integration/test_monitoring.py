@@ -225,7 +225,7 @@ def test_every_kind_of_trouble_is_told_apart(prometheus: str) -> None:
 def test_what_went_wrong_raises_its_alerts(prometheus: str) -> None:
     raised = list_alerts(prometheus)
     assert {"DensenetReplicasDie", "DensenetFailing", "DensenetOverloaded"} <= raised
-    assert not raised & {"DensenetSlow", "DensenetUntrained"}
+    assert not raised & {"DensenetSlow", "DensenetServesStandIn"}
 
 
 @needs_prometheus

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from densenet_client.formats import Csv
 from deployments.common.labels import load_classes
@@ -21,27 +20,7 @@ from testing.service import ROOT, Service
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 HOSTILE_NAME = "<img src=x onerror=alert(1)>&lt;b&gt;.png"
-ARGUMENTS = [
-    "--no-sandbox",  # the tests run as root where there is nobody else
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("there is no chromium on the path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -330,7 +309,7 @@ def press_until_focused(page: Page, target: Any) -> None:
 def test_it_is_accessible_in_light_and_dark(
     open_page: Callable[..., Page], photos: list[Path], scheme: str
 ) -> None:
-    page = open_page(prepare=make_untrained, color_scheme=scheme)
+    page = open_page(prepare=make_stand_in, color_scheme=scheme)
     expect(page.locator("#state")).to_have_text("Ready")
     check_accessibility(page)
     drop(page, *photos)
@@ -351,28 +330,31 @@ def test_it_fits_a_phone(open_page: Callable[..., Page], photos: list[Path]) -> 
     assert box["x"] + box["width"] <= 390
 
 
-def make_untrained(page: Page) -> None:
+def make_stand_in(page: Page) -> None:
     def answer(route: Route) -> None:
         response = route.fetch()
         route.fulfill(
-            response=response, headers=response.headers | {"x-model-version": "untrained"}
+            response=response,
+            headers=response.headers | {"x-model-version": "stand-in-efficientnet-lite0"},
         )
 
     page.route("**/readyz", answer)
     page.route("**/run_inference*", answer)
 
 
-def test_untrained_weights_raise_a_banner(open_page: Callable[..., Page]) -> None:
-    page = open_page(prepare=make_untrained)
-    expect(page.get_by_role("alert").filter(has_text="Untrained weights")).to_be_visible()
-    expect(page.locator("#model-version")).to_have_text("untrained")
+def test_a_stand_in_raises_a_banner_that_names_it(open_page: Callable[..., Page]) -> None:
+    page = open_page(prepare=make_stand_in)
+    expect(page.get_by_role("alert").filter(has_text="EfficientNet-Lite0")).to_be_visible()
+    expect(page.locator("#model-version")).to_have_text("stand-in-efficientnet-lite0")
 
 
-def test_trained_weights_raise_no_banner(open_page: Callable[..., Page], service: Service) -> None:
+def test_weights_of_the_model_itself_raise_no_banner(
+    open_page: Callable[..., Page], service: Service
+) -> None:
     page = open_page()
     version = requests.get(f"{service.url}/readyz", timeout=10).headers["X-Model-Version"]
     expect(page.locator("#model-version")).to_have_text(version)
-    expect(page.locator("#untrained")).to_be_hidden()
+    expect(page.locator("#stand-in")).to_be_hidden()
 
 
 def test_the_state_follows_the_service(open_page: Callable[..., Page]) -> None:

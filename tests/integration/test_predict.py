@@ -12,7 +12,9 @@ import requests
 from PIL import Image
 
 from deployments.common.labels import load_classes
-from deployments.model.weights import cache_path, resolve
+from deployments.model.cache import checkpoint_path
+from deployments.model.spec import SPEC
+from deployments.model.weights import resolve
 from testing.pictures import encode, list_photos
 from testing.reference import classify, load_reference
 from testing.service import Service
@@ -366,7 +368,7 @@ def test_probabilities_are_those_of_torchvision_in_fp32(
 
 
 @pytest.mark.skipif(
-    not (cache_path().is_file() and list_photos()),
+    not (checkpoint_path(SPEC.official.name).is_file() and list_photos()),
     reason="the official checkpoint is not in torch's cache, or there are no photographs",
 )
 def test_the_official_weights_know_the_five_animals() -> None:
@@ -384,6 +386,6 @@ def test_the_official_weights_know_the_five_animals() -> None:
     ]
     photos = [path for path in list_photos() if path.stem in names]
     images = np.stack([preprocess(path.read_bytes(), 10**8) for path in photos])
-    rows = load_model(resolve("imagenet", ""), "cpu").predict(images)
+    rows = load_model(resolve("imagenet"), "cpu").predict(images)
     found = [load_classes()[int(row.argmax())] for row in rows]
     assert sorted("_".join(image_class) for image_class in found) == sorted(names)

@@ -300,11 +300,12 @@ def test_a_reader_that_goes_away_is_no_error_of_ours(fake: FakeService, photos: 
     assert done.stderr == ""
 
 
-def test_untrained_weights_are_warned_of(fake: FakeService, photos: Path) -> None:
-    fake.model_version = "untrained"
+def test_a_stand_in_is_warned_of_in_one_line(fake: FakeService, photos: Path) -> None:
+    fake.model_version = "stand-in-efficientnet-lite0"
     done = run(photos, "--url", fake.url)
     assert done.returncode == 0
-    assert "weights are untrained" in done.stderr
+    (warning,) = done.stderr.splitlines()
+    assert "in place of DenseNet-121: stand-in-efficientnet-lite0" in warning
 
 
 @pytest.mark.parametrize("output", ["table", "json", "csv"])

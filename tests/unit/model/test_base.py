@@ -14,9 +14,16 @@ from deployments.common.settings import Engine, Precision
 from deployments.ingress.images.preprocess import preprocess as decode_pixels
 from deployments.model.base import load_model
 from deployments.model.checkpoint import read_checkpoint
+from deployments.model.spec import SPEC
 from deployments.model.weights import Weights, resolve
 from testing.pictures import encode, make_picture
-from testing.reference import classify, load_reference, make_checkpoint, preprocess
+from testing.reference import (
+    classify,
+    classify_by_stand_in,
+    load_reference,
+    make_checkpoint,
+    preprocess,
+)
 
 PICTURES = [make_picture(seed) for seed in range(6)]
 
@@ -45,7 +52,7 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def weights_at(path: Path) -> Weights:
-    return resolve(str(path), "http://127.0.0.1:9/")
+    return resolve(str(path))
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES)
@@ -71,12 +78,35 @@ def test_normalised_images_are_not_rounded_to_pixels(checkpoint: Path, engine: E
     assert np.abs(model.predict(preprocess(PICTURES).numpy()) - expected).max() < 1e-4
 
 
+STAND_IN = Weights("stand_in", SPEC.stand_in.version)
+
+
+@pytest.mark.parametrize(("engine", "precision"), ENGINES)
+def test_every_engine_runs_the_stand_in_as_its_makers_do(
+    engine: Engine, precision: Precision
+) -> None:
+    images = pixels()
+    expected = classify_by_stand_in(images)
+    rows = load_model(STAND_IN, "cpu", engine, precision).predict(images)
+    assert rows.shape == (6, 1000)
+    tolerance = 1e-4 if precision == "fp32" else 0.05
+    assert np.abs(rows - expected).max() < tolerance
+
+
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_untrained_weights_are_the_same_every_time(engine: Engine) -> None:
-    images = pixels()[:1]
-    untrained = Weights("untrained", version="untrained")
-    first, second = (load_model(untrained, "cpu", engine).predict(images) for _ in range(2))
-    assert np.abs(first - second).max() < 1e-6
+def test_the_stand_in_takes_what_is_normalised_for_the_model(engine: Engine) -> None:
+    images = pixels()
+    normalised = ((images / 255 - np.array(SPEC.mean)) / np.array(SPEC.std)).astype(np.float32)
+    values = np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
+    rows = load_model(STAND_IN, "cpu", engine, "fp32").predict(values)
+    assert np.abs(rows - classify_by_stand_in(images)).max() < 1e-4
+
+
+def test_the_cache_tells_the_graphs_of_the_networks_apart(checkpoint: Path) -> None:
+    images = pixels()
+    model = load_model(weights_at(checkpoint), "cpu", "openvino", "fp32")
+    stand_in = load_model(STAND_IN, "cpu", "openvino", "fp32")
+    assert np.abs(model.predict(images) - stand_in.predict(images)).max() > 0.5
 
 
 def test_todays_key_names_are_read_too(checkpoint: Path, tmp_path: Path) -> None:

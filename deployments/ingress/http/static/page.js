@@ -190,7 +190,7 @@ function announce(text) {
 function showModelVersion(modelVersion) {
   if (modelVersion === "unknown") return;
   element("model-version").textContent = modelVersion;
-  element("untrained").hidden = modelVersion !== "untrained";
+  element("stand-in").hidden = !modelVersion.startsWith("stand-in-");
 }
 
 async function watchState() {
