@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, "-m", "deployments"]
 READY_WITHIN_S = 120.0
 STOPPED_WITHIN_S = 120.0
+NOWHERE = "http://127.0.0.1:9/densenet121.pth"
+"""Tests download nothing, and what a start remembers of it says nothing of the real address."""
 
 
 def find_free_port() -> int:
@@ -36,7 +38,7 @@ def write_config(folder: Path, port: int, **args: Any) -> Path:
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = port
     config["grpc_options"]["port"] = find_free_port()
-    config["applications"][0]["args"] |= args
+    config["applications"][0]["args"] |= {"weights_url": NOWHERE} | args
     # Tests share the machine: what waits here for longer than it should is no overload.
     config["applications"][0]["deployments"][1]["user_config"]["max_queue_wait_s"] = 60
     # Only the logs of this service, whatever else runs on the machine.

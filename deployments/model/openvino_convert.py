@@ -1,5 +1,7 @@
 """torch's network in, OpenVINO's graph of it out. Brings both with it."""
 
+import warnings
+
 import openvino
 import torch
 
@@ -15,11 +17,13 @@ def convert(weights: Weights) -> openvino.Model:
     number of images, whatever that number.
     """
     shape = [1, SPEC.input_px, SPEC.input_px, 3]
-    return openvino.convert_model(
-        _WithEnds(build_network(weights)),
-        example_input=torch.zeros(shape),
-        input=[openvino.PartialShape(shape)],
-    )
+    # OpenVINO converts by way of torch.jit, which torch warns of; no user can act on it.
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        return openvino.convert_model(
+            _WithEnds(build_network(weights)),
+            example_input=torch.zeros(shape),
+            input=[openvino.PartialShape(shape)],
+        )
 
 
 class _WithEnds(torch.nn.Module):

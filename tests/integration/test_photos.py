@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, expect
 from densenet_client import Classification, Client
 from deployments.common.labels import load_classes
 from testing.pictures import list_photos
-from testing.service import ROOT, Service, find_free_port, running, write_config
+from testing.service import NOWHERE, ROOT, Service, find_free_port, running, write_config
 from tests.integration.test_readme import CURLS
 
 VERSION = "stand-in-efficientnet-lite0"
@@ -45,7 +45,7 @@ CLASS_IDS = [each.class_id for each in load_classes()]
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with empty caches and no way to the official weights."""
     folder = tmp_path_factory.mktemp("stand-in")
-    config = write_config(folder, find_free_port(), weights_url="http://127.0.0.1:9/densenet.pth")
+    config = write_config(folder, find_free_port())
     caches = {"TORCH_HOME": str(folder / "torch"), "XDG_CACHE_HOME": str(folder / "cache")}
     with running(config, **caches) as service:
         yield service
@@ -190,7 +190,7 @@ def test_the_launcher_warns_directly_before_it_is_ready(stand_in: Service) -> No
     assert warning.startswith("WARNING: EfficientNet-Lite0 stands in for DenseNet-121")
     assert "curl -O https://download.pytorch.org/models/densenet121-a639ec97.pth" in command
     assert str(stand_in.config.parent / "torch" / "hub" / "checkpoints") in place
-    assert before.count("Reason: http://127.0.0.1:9/densenet.pth: no connection") == 1
+    assert before.count(f"Reason: {NOWHERE}: no connection") == 1
 
 
 @pytest.mark.parametrize("path", ["", "/config"])

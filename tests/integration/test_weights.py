@@ -17,7 +17,7 @@ from testing.service import find_free_port, running, write_config
 def test_the_next_start_serves_the_official_file_once_it_is_in_torchs_cache(
     tmp_path: Path, checkpoint: Path, pictures: list[Image.Image]
 ) -> None:
-    config = write_config(tmp_path, find_free_port(), weights_url="http://127.0.0.1:9/densenet.pth")
+    config = write_config(tmp_path, find_free_port())
     document = yaml.safe_load(config.read_text())
     document["applications"][0]["import_path"] = "testing.official:build_app"
     config.write_text(yaml.safe_dump(document))
