@@ -52,9 +52,9 @@ def bind(
     args: Settings, weights: Weights, load: Callable[[], Model], num_gpus: float
 ) -> Application:
     """The deployments around a model that each Classifier replica loads by itself."""
-    classifier = _deployment(Classifier).options(
-        ray_actor_options={"num_cpus": 0.5, "num_gpus": num_gpus}
-    )
+    classifier = _deployment(Classifier)
+    actor_options = {**(classifier.ray_actor_options or {}), "num_gpus": num_gpus}
+    classifier = classifier.options(ray_actor_options=actor_options)
     return _deployment(Ingress).bind(classifier.bind(weights, load), args)
 
 

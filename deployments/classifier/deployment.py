@@ -15,12 +15,18 @@ from deployments.classifier.queued import QueuedRequest
 from deployments.common import tracing
 from deployments.common.errors import ServiceError
 from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch
-from deployments.common.settings import BatchingConfig
+from deployments.common.settings import DRAIN_TIMEOUT_S, BatchingConfig, read_batching_config
 from deployments.model.base import Model, warm_up
 from deployments.model.weights import Weights
 
 
-@serve.deployment
+@serve.deployment(
+    max_ongoing_requests=4096,  # more than can be queued: the batcher rejects, not Ray
+    health_check_period_s=2,  # after three failures Ray replaces the replica
+    graceful_shutdown_timeout_s=DRAIN_TIMEOUT_S,
+    user_config={},  # so that Ray calls `reconfigure` when the YAML has none
+    ray_actor_options={"num_cpus": 0.5},
+)
 class Classifier:
     """One model on a share of a GPU, or on the CPU."""
 
@@ -29,18 +35,16 @@ class Classifier:
         self._model = model = load_model()
         warm_up(model)
         self._executor = ModelExecutor(model)
-        batch_size = self._batch_size(BatchingConfig())
+        self._config = BatchingConfig()
+        batch_size = self._config.batch_size(model.max_batch_size)
         self._batcher = DynamicBatcher(self._predict, batch_size, model.streams)
 
     def reconfigure(self, user_config: dict[str, object]) -> None:
-        """Take a new BatchingConfig, live. Raises pydantic.ValidationError for a bad one."""
-        config = BatchingConfig.model_validate(user_config)
+        """Take a new BatchingConfig, live; a bad one changes nothing and is logged."""
+        self._config = config = read_batching_config(user_config, self._config)
         self._batcher.max_queue_wait_s = config.max_queue_wait_s
-        self._batcher.max_batch_size = self._batch_size(config)
+        self._batcher.max_batch_size = config.batch_size(self._model.max_batch_size)
         self._enqueue.set_batch_wait_timeout_s(config.batch_wait_timeout_s)  # type: ignore[attr-defined]
-
-    def _batch_size(self, config: BatchingConfig) -> int:
-        return min(config.max_batch_size, self._model.max_batch_size)
 
     async def version(self) -> str:
         """What `X-Model-Version` says; responding shows that the replica is warm."""

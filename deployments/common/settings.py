@@ -3,15 +3,24 @@
 Unknown keys are refused: Ray itself ignores a misspelt key in silence.
 """
 
+import logging
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+DRAIN_TIMEOUT_S = 40.0
+"""How long a replica may finish what is in flight: more than `Limits.timeout_s` by default."""
 
 Device = Literal["cpu", "cuda"]
 Engine = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-GrpcClients = Literal["local", "any"]
 PositiveInt = Annotated[int, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s?#@,*]+)$")]
+"""`*`, or scheme, host and port as browsers send them in `Origin`."""
+
+logger = logging.getLogger("ray.serve")
 
 
 class _Strict(BaseModel):
@@ -30,7 +39,7 @@ class Limits(_Strict):
     max_images: PositiveInt = 32
     max_request_bytes: PositiveInt = 64 * 2**20
     max_buffered_bytes: PositiveInt = 512 * 2**20
-    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    timeout_s: PositiveSeconds = 30.0
 
     @model_validator(mode="after")
     def _one_request_fits(self) -> Self:
@@ -45,9 +54,10 @@ class Settings(_Strict):
     `weights` is `auto`, `imagenet` or the path of a checkpoint; `weights_url` is a mirror
     of the official one, and None is the address of its makers. `gpu_fraction` is the
     share of a GPU that Ray reserves for each Classifier replica, and `gpu_wait_s` how
-    long `device: cuda` waits for a node with a GPU to join. `grpc_clients` says who is
-    answered on the gRPC port, which Ray opens on all interfaces. `api_keys_file` lets in
-    only those whose keys it names (see `access`).
+    long `device: cuda` waits for a node with a GPU to join. `api_keys_file` lets in
+    only clients whose keys it names (see `ingress.auth`); without it, `allow_anonymous`
+    lets the launcher listen on more than localhost. `cors_origins` names the origins whose
+    pages a browser lets use the API.
     """
 
     weights: Annotated[str, Field(min_length=1)] = "auto"
@@ -56,9 +66,10 @@ class Settings(_Strict):
     engine: Engine = "auto"
     precision: Precision = "auto"
     gpu_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    gpu_wait_s: Annotated[float, Field(ge=0)] = 0.0
-    grpc_clients: GrpcClients = "local"
+    gpu_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     api_keys_file: Annotated[str, Field(min_length=1)] | None = None
+    allow_anonymous: bool = False
+    cors_origins: list[Origin] = []
     limits: Limits = Limits()
 
     @model_validator(mode="after")
@@ -67,17 +78,51 @@ class Settings(_Strict):
             raise ValueError("engine: openvino runs on the CPU; use 'engine: torch' for cuda")
         return self
 
+    @model_validator(mode="after")
+    def _access_is_one_thing(self) -> Self:
+        if self.api_keys_file is not None and self.allow_anonymous:
+            raise ValueError(
+                "allow_anonymous: true contradicts api_keys_file, which rejects requests "
+                "without a key. Remove one of them."
+            )
+        return self
+
 
 class BatchingConfig(_Strict):
     """What can change while the Classifier serves (`user_config`).
 
-    `max_batch_size` is in images; a model that gains nothing by so many takes fewer at a time
-    (`model.Model.max_batch_size`). `batch_wait_timeout_s` is how long an image may wait for
-    company before it is put before the model; images that come while the model is busy
+    `max_batch_size` is in images; unset, it is the size that the engine gains by
+    (`model.base.Model.max_batch_size`). `batch_wait_timeout_s` is how long an image may wait
+    for company before it is put before the model; images that come while the model is busy
     join the next batch whatever this says. `max_queue_wait_s` is how long what waits before the
-    model of one replica may take; while it would take longer, requests are refused.
+    model of one replica may take; while it would take longer, requests are refused. It is half
+    of the default deadline.
     """
 
-    max_batch_size: PositiveInt = 8
+    max_batch_size: PositiveInt | None = None
     batch_wait_timeout_s: Annotated[float, Field(ge=0, le=1)] = 0.0
-    max_queue_wait_s: Annotated[float, Field(gt=0)] = 4.0
+    max_queue_wait_s: PositiveSeconds = 15.0
+
+    def batch_size(self, of_engine: int) -> int:
+        """The batch size in effect, in images, for an engine that gains by `of_engine`."""
+        return self.max_batch_size or of_engine
+
+
+def read_batching_config(
+    user_config: Mapping[str, object] | None, current: BatchingConfig
+) -> BatchingConfig:
+    """Validate a live `user_config`. A mistake logs one line and keeps `current`.
+
+    Raising instead would make Ray stop a replica that serves.
+    """
+    try:
+        return BatchingConfig.model_validate({} if user_config is None else user_config)
+    except ValidationError as error:
+        mistakes = "; ".join(_describe(each["loc"], each["msg"]) for each in error.errors())
+        logger.error("user_config: %s. The old values stay in effect.", mistakes)
+        return current
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(map(str, location))
+    return f"{name}: {message}" if name else message

@@ -7,7 +7,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from deployments.common.settings import Settings
+from deployments.common.settings import DRAIN_TIMEOUT_S, Settings
 from deployments.ingress import metrics
 from deployments.ingress.access_log import AccessLog
 from deployments.ingress.application import create_application
@@ -18,7 +18,14 @@ from deployments.ingress.v2.grpc import InferenceServicer
 from deployments.ingress.v2.model import InferenceModel
 
 
-@serve.deployment
+@serve.deployment(
+    max_ongoing_requests=2048,  # requests whose bodies are still coming included
+    max_queued_requests=256,
+    backpressure_config={"status_code": 429},  # unlike the 503 of an Ingress that is not there
+    health_check_period_s=2,
+    graceful_shutdown_timeout_s=DRAIN_TIMEOUT_S,
+    ray_actor_options={"num_cpus": 0.5},
+)
 @serve.ingress()
 class Ingress(InferenceServicer):
     """Parses uploads, decodes images, responds; holds no model."""

@@ -18,7 +18,7 @@ class Model(Protocol):
     """DenseNet-121, or its stand-in, on one device, ready to predict.
 
     streams: how many batches it runs at once, each called from a thread of its own.
-    max_batch_size: more images in a batch gain nothing; `predict` takes any number.
+    max_batch_size: more images in a batch gain little; `predict` takes any number.
     precision: that of the arithmetic, where `auto` has been decided.
     """
 

@@ -1,7 +1,6 @@
 """The model in torch, eager: on a GPU, and the plain alternative on a CPU."""
 
 import os
-import sys
 
 import numpy as np
 import torch
@@ -22,11 +21,11 @@ class TorchModel:
 
     engine = "torch"
     streams = 1
-    max_batch_size = sys.maxsize  # not known: a GPU's memory, or time, ends sooner
 
     def __init__(self, weights: Weights, device: Device, precision: Precision) -> None:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         self.device = device
+        self.max_batch_size = 64 if device == "cuda" else 8
         self.precision = _choose_precision(device, precision)
         self._device = torch.device(device)
         self._dtype = _DTYPES[self.precision]
