@@ -25,7 +25,7 @@ COPY deployments deployments
 ARG WEIGHTS=auto
 RUN python -m deployments.model.prefetch "${WEIGHTS}" && chown -R 1000:1000 /cache
 
-COPY config/container.yaml config/guarded.yaml config/
+COPY config/container.yaml config/container-auth.yaml config/
 
 USER 1000:1000
 EXPOSE 5000 5001
