@@ -4,10 +4,11 @@ Unknown keys are refused: Ray itself ignores a misspelt key in silence.
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 DRAIN_TIMEOUT_S = 40.0
 """How long a replica may finish what is in flight: more than `Limits.timeout_s` by default."""
@@ -17,10 +18,18 @@ Engine = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s?#@,*]+)$")]
-"""`*`, or scheme, host and port as browsers send them in `Origin`."""
 
 logger = logging.getLogger("ray.serve")
+
+
+def _check_origin(value: str) -> str:
+    """Take `*`, or scheme, host and port as browsers send them in `Origin`."""
+    if value != "*" and not re.fullmatch(r"https?://[^/\s?#@,*]+", value):
+        raise ValueError(f"{value!r} is no origin. Write '*', or one such as https://example.org")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_check_origin)]
 
 
 class _Strict(BaseModel):

@@ -1,49 +1,109 @@
-"""The launcher: `python -m deployments CONFIG`.
-
-Starts a Ray of its own (or joins the one RAY_ADDRESS names), deploys the YAML, waits until a
-warmed-up Classifier answers, says where, and drains and stops everything on SIGINT and
-SIGTERM. Ends with status 1 and the cause when the service cannot come up.
-"""
+"""The command line: `python -m deployments CONFIG`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from deployments.common.errors import RayDied, StartupError
-from deployments.launcher.config import read_config
-from deployments.launcher.lifecycle import StopSignal, launch
-from deployments.launcher.ray_cluster import LOCALHOST, RayOptions
+
+DESCRIPTION = """\
+Serve a configuration until SIGINT or SIGTERM: start a local Ray (or join the one that
+RAY_ADDRESS names), deploy the YAML, wait until a warmed-up Classifier answers, print the
+address, and finish requests in flight before stopping. The exit status is 1, with the cause,
+when the service cannot start.
+"""
+INTERRUPTED = 130
+"""The exit status that a shell expects after Ctrl-C."""
 
 
 def main() -> int:
     """Run until stopped. Returns the exit status."""
-    stop = StopSignal()
     arguments = parse_arguments()
     try:
-        launch(read_config(arguments.config), RayOptions.of(arguments), stop)
+        return check(arguments.config) if arguments.check else serve(arguments)
     except StartupError as error:
         print(f"densenet-serve cannot start: {error}", file=sys.stderr)
         return 1
     except RayDied as error:
         print(f"densenet-serve cannot go on: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped before Ray was started.", file=sys.stderr)
+        return INTERRUPTED
+
+
+# Ray is imported within the functions: its import takes two seconds, which `--help`, a wrong
+# option and a file that is not there need not wait for.
+
+
+def check(path: Path) -> int:
+    """Find what would keep the service from starting here, ports apart. Raises StartupError."""
+    from deployments.launcher.config import read_config
+    from deployments.launcher.preflight import check_machine
+
+    config = read_config(path)
+    if "RAY_ADDRESS" not in os.environ:
+        check_machine(config)
+    print(f"{path} is valid.")
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Validate, then launch. Raises StartupError or RayDied."""
+    from deployments.launcher.config import read_config
+    from deployments.launcher.lifecycle import StopSignal, launch
+    from deployments.launcher.preflight import check_machine
+    from deployments.launcher.ray_cluster import RayOptions, check_ports
+
+    config, options = read_config(arguments.config), RayOptions.of(arguments)
+    if "RAY_ADDRESS" not in os.environ:
+        check_ports(config, options)
+        check_machine(config)
+    launch(config, options, StopSignal())
     return 0
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m deployments", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m deployments", description=DESCRIPTION)
     parser.add_argument("config", type=Path, help="a Ray Serve YAML, such as serve_config.yaml")
-    ray_options = parser.add_argument_group("the Ray that is started")
-    ray_options.add_argument(
-        "--node-ip",
-        default=LOCALHOST,
-        help="with 127.0.0.1, the default, its ports (the metrics' among them) are for this "
-        "machine alone; with another address of it, or `auto`, they are on all interfaces",
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="validate CONFIG and the files, weights and GPU it names, and exit with status 0 or "
+        "1; with RAY_ADDRESS set, CONFIG alone",
     )
-    ray_options.add_argument(
-        "--metrics-port", type=int, default=8080, help="for Prometheus; 0: any; default: 8080"
-    )
-    ray_options.add_argument(
-        "--dashboard-host", default=LOCALHOST, help="where Ray's dashboard listens"
-    )
+    add_ray_options(parser)
     return parser.parse_args()
+
+
+def add_ray_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the local Ray", "Ignored if RAY_ADDRESS is set.")
+    group.add_argument(
+        "--node-ip",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="the address of Ray's own ports, the metrics port among them: 127.0.0.1 keeps them "
+        "to this machine; another address of it, or 'auto', opens them on all interfaces "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--metrics-port",
+        metavar="PORT",
+        type=parse_port,
+        default=8080,
+        help="the port that Prometheus scrapes; 0 takes a free one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--dashboard-host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="the address that Ray's dashboard listens on (default: %(default)s)",
+    )
+
+
+def parse_port(text: str) -> int:
+    """A port from 0 to 65535. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)

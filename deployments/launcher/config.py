@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydantic
-import yaml
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
 
 from deployments.common.errors import StartupError
-from deployments.common.settings import Settings
+from deployments.common.settings import DRAIN_TIMEOUT_S, Settings
+from deployments.launcher.document import read_document
+from deployments.launcher.rules import DEPLOYMENTS, check_rules
+from deployments.launcher.schema_check import Problem, check_schema
+
+MAX_LINES = 8
+"""Of a message, so that the first mistake is in sight."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,21 @@ class Config:
 
     @property
     def url(self) -> str:
+        """Where the first application answers on this machine, its route prefix included."""
+        return self.urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where each application answers on this machine, without a slash at the end."""
         options = self.schema.http_options
         everywhere = ("0.0.0.0", "127.0.0.1", "::")  # noqa: S104, compared and not bound
         host = "localhost" if options.host in everywhere else options.host
-        scheme = "https" if options.ssl_certfile else "http"
-        return f"{scheme}://{host}:{options.port}"
+        base = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
+        return [base + (app.route_prefix or "").rstrip("/") for app in self.schema.applications]
+
+    @property
+    def settings(self) -> list[Settings]:
+        return [Settings.model_validate(each.args) for each in self.schema.applications]
 
     @property
     def serves_grpc(self) -> bool:
@@ -34,9 +48,7 @@ class Config:
     @property
     def drain_s(self) -> float:
         """The longest that any replica may work on what is in flight when it is stopped."""
-        deployments = [each for app in self.schema.applications for each in app.deployments]
-        drains = [each.graceful_shutdown_timeout_s for each in deployments]
-        return max((drain for drain in drains if isinstance(drain, (int, float))), default=20.0)
+        return max(_drain_s(app, name) for app in self.schema.applications for name in DEPLOYMENTS)
 
     @property
     def max_message_bytes(self) -> int:
@@ -44,17 +56,37 @@ class Config:
 
         At least gRPC's default, which is enough for every answer.
         """
-        settings = [Settings.model_validate(each.args) for each in self.schema.applications]
-        return max([4 * 2**20, *(each.limits.max_request_bytes for each in settings)])
+        return max([4 * 2**20, *(each.limits.max_request_bytes for each in self.settings)])
+
+
+def _drain_s(application: ServeApplicationSchema, name: str) -> float:
+    """What the YAML says of a deployment, else what its decorator does."""
+    given = {
+        each.name: each.graceful_shutdown_timeout_s
+        for each in application.deployments
+        if "graceful_shutdown_timeout_s" in each.model_fields_set
+    }
+    return given.get(name, DRAIN_TIMEOUT_S)
 
 
 def read_config(path: Path) -> Config:
     """Read and validate a configuration before anything is started. Raises StartupError."""
-    try:
-        document = yaml.safe_load(path.read_text())
-        schema = ServeDeploySchema.model_validate(document)
-        for application in schema.applications:
-            Settings.model_validate(application.args)
-    except (OSError, yaml.YAMLError, pydantic.ValidationError) as error:
-        raise StartupError(f"{path}: {error}") from error
-    return Config(document, schema)
+    document = read_document(path)
+    if problems := find_problems(document):
+        raise StartupError(describe(problems, path))
+    return Config(document, ServeDeploySchema.model_validate(document))
+
+
+def find_problems(document: dict[str, Any]) -> list[Problem]:
+    """Every mistake in a document: rules are checked when its keys and types are right."""
+    return check_schema(document) or check_rules(ServeDeploySchema.model_validate(document))
+
+
+def describe(problems: list[Problem], path: Path) -> str:
+    """One line for each problem, in at most MAX_LINES lines."""
+    if len(problems) == 1:
+        return f"{path}: {problems[0]}"
+    shown = [f"  {problem}" for problem in problems[: MAX_LINES - 2]]
+    more = len(problems) - len(shown)
+    rest = [f"  and {more} more."] if more else []
+    return "\n".join([f"{path} has {len(problems)} mistakes:", *shown, *rest])
