@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deployments.common.settings import Limits
 from testing.cluster import Service, kill
 
 
@@ -34,8 +35,8 @@ def _lose_node(service: Service) -> None:
 def _roll(service: Service) -> None:
     """Redeploy everything: another limit makes another application."""
     old = service.find("ingress") + service.find("classifier")
-    limits = service.document["applications"][0]["args"]["limits"]
-    limits["max_image_pixels"] -= 1
+    limits = service.document["applications"][0]["args"].setdefault("limits", {})
+    limits["max_image_pixels"] = limits.get("max_image_pixels", Limits().max_image_pixels) - 1
     service.deploy()
     service.wait_until_whole(gone=old)
 
@@ -47,7 +48,7 @@ def _tune(service: Service) -> None:
         if each["name"] == "Classifier"
     )
     tuning = classifier["user_config"]
-    tuning["max_batch_size"] = 4 if tuning["max_batch_size"] == 8 else 8
+    tuning["max_batch_size"] = 8 if tuning.get("max_batch_size") == 4 else 4
     service.deploy()
     service.wait_until_whole()
 

@@ -56,7 +56,7 @@ def _read_content(path: Path) -> Any:
         raise StartupError(
             f"weights: {path} holds a {error}, and not only tensors. Save model.state_dict()."
         ) from error
-    except Exception as error:  # noqa: BLE001, what a pickle of random bytes raises is not known
+    except Exception as error:
         raise StartupError(
             f"weights: {path} is not a readable PyTorch checkpoint. Give a file that torch.save "
             "wrote, or 'imagenet' for the official weights, or 'auto'."

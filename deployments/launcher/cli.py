@@ -54,13 +54,12 @@ def serve(arguments: argparse.Namespace) -> int:
     from deployments.launcher.config import read_config
     from deployments.launcher.lifecycle import StopSignal, launch
     from deployments.launcher.preflight import check_machine
-    from deployments.launcher.ray_cluster import RayOptions, check_ports
+    from deployments.launcher.ray_cluster import RayOptions
 
-    config, options = read_config(arguments.config), RayOptions.of(arguments)
+    config = read_config(arguments.config)
     if "RAY_ADDRESS" not in os.environ:
-        check_ports(config, options)
         check_machine(config)
-    launch(config, options, StopSignal())
+    launch(config, RayOptions.of(arguments), StopSignal())
     return 0
 
 

@@ -32,7 +32,7 @@ def check_rules(schema: ServeDeploySchema) -> list[Problem]:
 
 
 def is_loopback(host: str) -> bool:
-    return host == "localhost" or _is_address(host) and ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def _is_address(host: str) -> bool:
@@ -115,8 +115,9 @@ def _check_deployment(
             yield from _check_actor_options(application, f"{path}.ray_actor_options")
     elif "user_config" in given:
         yield Problem(f"{path}.user_config", "is for the Classifier only. Remove it.")
-    if "autoscaling_config" in given and deployment.autoscaling_config:
-        yield from _check_autoscaling(deployment, f"{path}.autoscaling_config")
+    if "autoscaling_config" in given and isinstance(deployment.autoscaling_config, dict):
+        autoscaling = AutoscalingConfig.model_validate(deployment.autoscaling_config)
+        yield from _check_autoscaling(autoscaling, f"{path}.autoscaling_config")
 
 
 def _check_actor_options(application: ServeApplicationSchema, path: str) -> Iterator[Problem]:
@@ -129,10 +130,7 @@ def _check_actor_options(application: ServeApplicationSchema, path: str) -> Iter
         )
 
 
-def _check_autoscaling(deployment: DeploymentSchema, path: str) -> Iterator[Problem]:
-    autoscaling = deployment.autoscaling_config
-    if isinstance(autoscaling, dict):
-        autoscaling = AutoscalingConfig.model_validate(autoscaling)
+def _check_autoscaling(autoscaling: AutoscalingConfig, path: str) -> Iterator[Problem]:
     initial = autoscaling.initial_replicas
     if (autoscaling.min_replicas if initial is None else initial) == 0:
         yield Problem(path, "starts no replica, so nothing would be ready. Set initial_replicas.")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from deployments.common.runtime_env import VARIABLES
+from deployments.common.settings import Settings
 from testing.service import ROOT
 
 KUBERNETES = "1.37"
@@ -75,7 +76,7 @@ def test_a_mistake_in_it_is_seen(damage: Any) -> None:
 
 def test_every_pod_has_the_environment_that_the_service_wants() -> None:
     (application,) = read_config()["applications"]
-    max_bytes = str(application["args"]["limits"]["max_request_bytes"])
+    max_bytes = str(Settings.model_validate(application["args"]).limits.max_request_bytes)
     more = {"PYTHONPATH": "/app", "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": max_bytes}
     for container in list_containers(MANIFESTS[0]):
         found = {each["name"]: each["value"] for each in container["env"]}

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+import torch
 import yaml
 
 from testing.pictures import encode, make_picture
@@ -182,11 +183,13 @@ def test_a_configuration_that_is_not_there_ends_the_launcher() -> None:
 
 
 def test_a_deployment_that_fails_ends_the_launcher_with_the_cause(tmp_path: Path) -> None:
-    service = start(write_config(tmp_path, find_free_port(), weights=str(ROOT / "README.md")))
+    checkpoint = tmp_path / "lacking.pth"  # what the launcher looks at is right
+    torch.save({"classifier.weight": torch.zeros(1000, 1024)}, checkpoint)
+    service = start(write_config(tmp_path, find_free_port(), weights=str(checkpoint)))
     assert service.wait() == 1
     _, failed, cause = service.output.partition("densenet-serve cannot start")
     assert failed
-    assert "is not a readable PyTorch checkpoint" in cause
+    assert "not a DenseNet-121 checkpoint" in cause
     assert_gone(service)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from testing.pictures import encode
 from testing.service import Service, deploy, find_free_port, running, write_config
+from testing.stub import StubModel
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +56,23 @@ def test_a_new_batch_size_is_live_without_a_restart(
     before = batching.replica_pids("Classifier") | batching.replica_pids("Ingress")
     document = yaml.safe_load(batching.config.read_text())
     tuning = document["applications"][0]["deployments"][1]["user_config"]
-    assert largest_batch(batching, pictures) == tuning["max_batch_size"]
+    assert largest_batch(batching, pictures) == StubModel.max_batch_size
     tuning["max_batch_size"] = 3
     deploy(batching, document, tmp_path)
     assert largest_batch(batching, pictures) == 3
     assert batching.replica_pids("Classifier") | batching.replica_pids("Ingress") == before
     deploy(batching, yaml.safe_load(batching.config.read_text()), tmp_path)
-    assert largest_batch(batching, pictures) == 8
+    assert largest_batch(batching, pictures) == StubModel.max_batch_size
 
 
-def test_a_bad_tuning_leaves_the_old_one_serving(
+def test_a_mistake_in_a_live_user_config_keeps_the_old_values_and_the_replicas(
     batching: Service, pictures: list[Image.Image], tmp_path: Path
 ) -> None:
+    before = batching.replica_pids("Classifier")
     document = yaml.safe_load(batching.config.read_text())
     document["applications"][0]["deployments"][1]["user_config"] = {"max_batch": 4}
-    deploy(batching, document, tmp_path, expect="DEPLOY_FAILED")
-    deploy(batching, yaml.safe_load(batching.config.read_text()), tmp_path)
-    assert largest_batch(batching, pictures) == 8
+    deploy(batching, document, tmp_path)
+    assert largest_batch(batching, pictures) == StubModel.max_batch_size
+    assert batching.replica_pids("Classifier") == before
+    (line,) = (line for line in batching.read_logs() if "old values stay" in str(line))
+    assert "max_batch: " in str(line)
