@@ -52,14 +52,16 @@ def check(path: Path) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """Validate, then launch. Raises StartupError or RayDied."""
     from deployments.launcher.config import read_config
-    from deployments.launcher.lifecycle import StopSignal, launch
     from deployments.launcher.preflight import check_machine
-    from deployments.launcher.ray_cluster import RayOptions
+    from deployments.launcher.ray_cluster import RayOptions, check_ports
 
-    config = read_config(arguments.config)
+    config, options = read_config(arguments.config), RayOptions.of(arguments)
+    check_ports(config, options)
     if "RAY_ADDRESS" not in os.environ:
         check_machine(config)
-    launch(config, RayOptions.of(arguments), StopSignal())
+    from deployments.launcher.lifecycle import StopSignal, launch
+
+    launch(config, options, StopSignal())
     return 0
 
 
