@@ -21,7 +21,7 @@ def main() -> int:
     """Run until stopped. Returns the exit status."""
     arguments = parse_arguments()
     try:
-        return check(arguments.config) if arguments.check else serve(arguments)
+        return check(arguments) if arguments.check else serve(arguments)
     except StartupError as error:
         print(f"densenet-serve cannot start: {error}", file=sys.stderr)
         return 1
@@ -37,15 +37,15 @@ def main() -> int:
 # option and a file that is not there need not wait for.
 
 
-def check(path: Path) -> int:
+def check(arguments: argparse.Namespace) -> int:
     """Find what would keep the service from starting here, ports apart. Raises StartupError."""
     from deployments.launcher.config import read_config
     from deployments.launcher.preflight import check_machine
 
-    config = read_config(path)
+    config = read_config(arguments.config, arguments.port)
     if "RAY_ADDRESS" not in os.environ:
         check_machine(config)
-    print(f"{path} is valid.")
+    print(f"{arguments.config} is valid.")
     return 0
 
 
@@ -55,7 +55,8 @@ def serve(arguments: argparse.Namespace) -> int:
     from deployments.launcher.preflight import check_machine
     from deployments.launcher.ray_cluster import RayOptions, check_ports
 
-    config, options = read_config(arguments.config), RayOptions.of(arguments)
+    config = read_config(arguments.config, arguments.port)
+    options = RayOptions.of(arguments)
     check_ports(config, options)
     if "RAY_ADDRESS" not in os.environ:
         check_machine(config)
@@ -73,6 +74,12 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="validate CONFIG and the files, weights and GPU it names, and exit with status 0 or "
         "1; with RAY_ADDRESS set, CONFIG alone",
+    )
+    parser.add_argument(
+        "--port",
+        metavar="PORT",
+        type=parse_port,
+        help="the HTTP port, in the place of http_options.port in CONFIG",
     )
     add_ray_options(parser)
     return parser.parse_args()

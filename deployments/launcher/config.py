@@ -69,9 +69,15 @@ def _drain_s(application: ServeApplicationSchema, name: str) -> float:
     return given.get(name, DRAIN_TIMEOUT_S)
 
 
-def read_config(path: Path) -> Config:
-    """Read and validate a configuration before anything is started. Raises StartupError."""
+def read_config(path: Path, port: int | None = None) -> Config:
+    """Read and validate a configuration before anything is started. Raises StartupError.
+
+    port: takes the place of `http_options.port`.
+    """
     document = read_document(path)
+    options = document.setdefault("http_options", {})
+    if port is not None and isinstance(options, dict):
+        options["port"] = port
     if problems := find_problems(document):
         raise StartupError(describe(problems, path))
     return Config(document, ServeDeploySchema.model_validate(document))

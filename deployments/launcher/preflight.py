@@ -47,6 +47,8 @@ def check_weights(settings: Settings) -> None:
     """`imagenet` is downloaded here, once for all replicas. Raises StartupError."""
     if settings.weights == "auto":
         return
+    if settings.weights == "imagenet" and not weights.cache_path().is_file():
+        print(f"Downloading the official weights from {settings.weights_url} ...", flush=True)
     chosen = weights.resolve(settings.weights, settings.weights_url)
     if chosen.source == "file":
         check_checkpoint(Path(chosen.path))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.launcher import cli, lifecycle, preflight
+from deployments.launcher import cli, config, lifecycle, preflight
 from testing.service import LAUNCH, ROOT, find_free_port
 from tests.unit.launcher.changes import (
     Change,
@@ -153,6 +153,26 @@ def test_a_gpu_that_may_join_later_is_waited_for(
     save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(monkeypatch, "--check", save(args(device="cuda", gpu_wait_s=600))) == 0
+
+
+def test_a_port_of_the_command_line_takes_the_place_of_the_file_s(
+    save: Save, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(http(port=70_000))
+    assert run(monkeypatch, "--check", "--port", "5100", path) == 0
+    assert run(monkeypatch, "--check", "--port", "5001", path) == 1
+    assert "grpc_options.port: 5001 is http_options.port" in capsys.readouterr().err
+
+
+def test_an_interrupt_before_ray_starts_ends_it_in_one_line(
+    save: Save, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(config, "read_config", interrupt)
+    assert run(monkeypatch, save(lambda _: None)) == cli.INTERRUPTED
+    assert capsys.readouterr().err == "Stopped before Ray was started.\n"
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])
