@@ -157,6 +157,20 @@ def test_a_grpc_port_that_is_taken_ends_the_launcher_too(tmp_path: Path) -> None
     assert "Traceback" not in service.output
 
 
+def test_it_is_ready_under_a_route_prefix_and_on_an_ipv6_address(tmp_path: Path) -> None:
+    config = edit(write_config(tmp_path, find_free_port()), host="::1")
+    document = yaml.safe_load(config.read_text())
+    document["applications"][0] |= {
+        "route_prefix": "/photos",
+        "import_path": "testing.stub:build_fast",
+    }
+    config.write_text(yaml.safe_dump(document))
+    with running(config) as service:
+        url = f"http://[::1]:{service.port}/photos"
+        assert f"Ready: {url} " in service.output
+        assert requests.post(f"{url}/predict", PICTURE, headers=HEADERS, timeout=60).ok
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
