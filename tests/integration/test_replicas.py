@@ -11,7 +11,7 @@ from PIL import Image
 
 from testing.pictures import encode
 from testing.service import Service, deploy, find_free_port, running, write_config
-from testing.stub import StubModel
+from testing.stub_model import StubModel
 
 
 @pytest.fixture(scope="module")
