@@ -14,6 +14,8 @@ from deployments.ingress.auth import read_keys
 from deployments.launcher.checkpoint_file import check_checkpoint
 from deployments.launcher.config import Config
 from deployments.model import weights
+from deployments.model.cache import checkpoint_path
+from deployments.model.spec import SPEC
 
 
 def check_machine(config: Config) -> None:
@@ -47,9 +49,10 @@ def check_weights(settings: Settings) -> None:
     """`imagenet` is downloaded here, once for all replicas. Raises StartupError."""
     if settings.weights == "auto":
         return
-    if settings.weights == "imagenet" and not weights.cache_path().is_file():
-        print(f"Downloading the official weights from {settings.weights_url} ...", flush=True)
-    chosen = weights.resolve(settings.weights, settings.weights_url)
+    official = SPEC.official.at(settings.weights_url)
+    if settings.weights == "imagenet" and not checkpoint_path(official.name).is_file():
+        print(f"Downloading the official weights from {official.url} ...", flush=True)
+    chosen = weights.resolve(settings.weights, official)
     if chosen.source == "file":
         check_checkpoint(Path(chosen.path))
 
