@@ -1,12 +1,13 @@
 """The HTTP application: routes, middleware from the outside in, and errors. Knows no Ray."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -30,6 +31,7 @@ def create_application(
     keys: ApiKeys | None = None,
     access_log: AccessLog | None = None,
     on_request_end: OnRequestEnd | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> Starlette:
     """Build the HTTP application around a pipeline; with `keys`, for clients that have one."""
     application = Starlette(
@@ -46,6 +48,8 @@ def create_application(
                 access_log=access_log or AccessLog(),
                 on_request_end=on_request_end,
             ),
+            # Before the key: a browser's preflight brings none.
+            *([_cors(cors_origins)] if cors_origins else []),
             *([Middleware(AuthMiddleware, keys=keys)] if keys is not None else []),
             Middleware(BodyLimitMiddleware, limits=pipeline.limits),
         ],
@@ -55,6 +59,16 @@ def create_application(
     application.router.redirect_slashes = False
     application.state.pipeline = pipeline
     return application
+
+
+def _cors(origins: Sequence[str]) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["Authorization", "X-API-Key", "X-Deadline-Ms", "X-Request-ID"],
+        expose_headers=["Retry-After", "Server-Timing", "X-Model-Version", "X-Request-ID"],
+    )
 
 
 async def _handle(request: Request, error: Exception) -> Response:

@@ -35,11 +35,13 @@ class Ingress(InferenceServicer):
         self._classifier = RayClassifierClient(classifier)
         self._pipeline = Pipeline(self._classifier, settings.limits)
         path = settings.api_keys_file
+        self._cors_origins = settings.cors_origins
         self._keys = ApiKeys(Path(path)) if path else None
         metrics.create_series()
         model = InferenceModel(self._pipeline)
         self._access_log.start()
-        super().__init__(model, self._keys, self._access_log, metrics.record_request)
+        local_only = self._keys is None and not settings.allow_anonymous
+        super().__init__(model, self._keys, self._access_log, metrics.record_request, local_only)
 
     def __del__(self) -> None:
         """Called by Ray when the replica stops."""
@@ -54,5 +56,9 @@ class Ingress(InferenceServicer):
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return create_application(
-            self._pipeline, self._keys, self._access_log, metrics.record_request
+            self._pipeline,
+            self._keys,
+            self._access_log,
+            metrics.record_request,
+            self._cors_origins,
         )

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from ray.serve.grpc_util import RayServegRPCContext
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from deployments.common.errors import NotFound, RequestTooLarge, ServiceError
+from deployments.common.errors import Forbidden, NotFound, RequestTooLarge, ServiceError
 from deployments.ingress.access_log import AccessLog, describe_request
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
@@ -41,6 +41,7 @@ from deployments.ingress.v2.model import (
     require_model,
     run_in_parser_thread,
 )
+from deployments.ingress.v2.peer import is_local
 
 Handler = Callable[[Any, RequestContext], Awaitable[Message]]
 
@@ -49,6 +50,8 @@ class InferenceServicer:
     """The methods of `inference.GRPCInferenceService`, for a deployment to inherit.
 
     Ray finds a method by its name, and `grpc_context` by the name of the parameter.
+    local_only: Ray opens the replica's own gRPC port on all interfaces, whatever the host of
+        `http_options` is. So a service without keys has to look at the peer.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class InferenceServicer:
         keys: ApiKeys | None = None,
         access_log: AccessLog | None = None,
         on_request_end: OnRequestEnd | None = None,
+        local_only: bool = False,
     ) -> None:
         self._model = model
+        self._local_only = local_only
         self._access_log = access_log or AccessLog()
         self._keys = keys
         self._on_request_end = on_request_end
@@ -119,7 +124,9 @@ class InferenceServicer:
     def _authorize(
         self, rpc: Rpc, data: bytes, context: RequestContext, grpc_context: RayServegRPCContext
     ) -> None:
-        """Raises Unauthorized or RequestTooLarge, before the message is parsed."""
+        """Raises Forbidden, Unauthorized or RequestTooLarge, before the message is parsed."""
+        if self._local_only and not is_local(grpc_context.peer()):
+            raise Forbidden("without API keys, gRPC is for clients on the server's own machine")
         metadata = dict(grpc_context.invocation_metadata()) if self._keys is not None else {}
         context.client = authorize(self._keys, metadata, rpc.public)
         max_bytes = self._model.limits.max_request_bytes

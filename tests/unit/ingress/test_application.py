@@ -259,3 +259,33 @@ async def test_a_request_that_the_server_cancels_is_not_taken_for_a_client_that_
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert classifier.is_cancelled
+
+
+async def ask_from_page(origin: str, method: str, **headers: str) -> httpx.Response:
+    pipeline = Pipeline(FakeClassifier(), Limits())
+    api = create_application(pipeline, cors_origins=["https://example.org"])
+    transport = httpx.ASGITransport(api)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        sent = {
+            "Origin": origin,
+            **{key.replace("_", "-"): value for key, value in headers.items()},
+        }
+        return await client.request(method, "/predict", headers=sent)
+
+
+async def test_a_page_of_a_named_origin_may_use_the_api() -> None:
+    preflight = await ask_from_page(
+        "https://example.org",
+        "OPTIONS",
+        Access_Control_Request_Method="POST",
+        Access_Control_Request_Headers="X-API-Key",
+    )
+    assert preflight.status_code == 200
+    assert preflight.headers["Access-Control-Allow-Origin"] == "https://example.org"
+    response = await ask_from_page("https://example.org", "POST")
+    assert response.headers["Access-Control-Allow-Origin"] == "https://example.org"
+
+
+async def test_a_page_of_another_origin_may_not() -> None:
+    response = await ask_from_page("https://elsewhere.example", "POST")
+    assert "Access-Control-Allow-Origin" not in response.headers

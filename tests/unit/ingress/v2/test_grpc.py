@@ -185,3 +185,10 @@ async def test_the_standard_health_service_knows_no_other_service() -> None:
     request = health_pb2.HealthCheckRequest(service="other").SerializeToString()
     await servicer.Check(request, context)
     assert context.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_without_keys_a_client_on_another_machine_is_rejected() -> None:
+    model = InferenceModel(Pipeline(FakeClassifier(), Limits()))
+    context = Context()  # its peer is on another machine
+    await InferenceServicer(model, local_only=True).ServerLive(b"", context)
+    assert context.code() == grpc.StatusCode.PERMISSION_DENIED
