@@ -1,15 +1,30 @@
 """The environment that this service wants of Ray's processes, on every node it runs on.
 
-Proxies, controllers and replicas are started by Ray, and inherit it from their node.
-`export $(python -m deployments.common.runtime_env)` sets it for `ray start`.
+HAProxy, its manager, the controller and replicas are started by Ray, and inherit it from their
+node. `export $(python -m deployments.common.runtime_env)` sets it for `ray start`.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-_SOURCE = str(Path(__file__).parents[2])
-VARIABLES: Mapping[str, str] = {
+_SOURCE = Path(__file__).parents[2]
+RAY_ENV: Mapping[str, str] = {
+    # HAProxy hands requests to the Ingress replicas; Ray's own proxy, which is one process a
+    # node, takes them only while there is no replica.
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # One event loop a replica, for Ray's server, its router and our code; buffered logs.
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # HAProxy's datagram for each request would cost its manager, in Python, more CPU than HAProxy
+    # itself takes. Replicas count requests instead.
+    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+    # HAProxy marks a replica down by its health checks and by refused connections, and has read
+    # its new configuration within a second: an Ingress that is to go stays open as long. With
+    # Ray's 30 s every stop and every new version would wait for them.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    # A HAProxy that has been replaced finishes what it has: the longest request, and a margin.
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.ingress.http.edge:middlewares",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     # Messages go straight from replica to replica; pixels would go by way of the object store,
@@ -21,16 +36,26 @@ VARIABLES: Mapping[str, str] = {
     "MALLOC_ARENA_MAX": "2",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+"""The same on every node."""
+
+
+def read_node_env() -> dict[str, str]:
+    """All of it, for a node with this checkout and this interpreter."""
+    return {
+        **RAY_ENV,
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_SOURCE / "deployments/haproxy/haproxy.sh"),
+        "DENSENET_PYTHON": sys.executable,
+    }
 
 
 def prepare_environment() -> None:
-    """Set them for what this process starts; what is set already is somebody's choice."""
-    for name, value in VARIABLES.items():
+    """Set it for what this process starts; what is set already is somebody's choice."""
+    for name, value in read_node_env().items():
         os.environ.setdefault(name, value)
-    path = filter(None, [_SOURCE, os.environ.get("PYTHONPATH")])
+    path = filter(None, [str(_SOURCE), os.environ.get("PYTHONPATH")])
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
 
 
 if __name__ == "__main__":
-    for name, value in VARIABLES.items():
+    for name, value in read_node_env().items():
         print(f"{name}={value}")

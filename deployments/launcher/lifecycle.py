@@ -19,6 +19,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from deployments.common.errors import StartupError
 from deployments.launcher.config import Config
+from deployments.launcher.haproxy import private_haproxy
 from deployments.launcher.ray_cluster import (
     RayOptions,
     check_ports,
@@ -77,6 +78,11 @@ def launch(config: Config, ray_options: RayOptions, stop: StopSignal) -> None:
     Raises StartupError where it cannot come up, RayDied where Ray ends under it.
     """
     check_ports(config, ray_options)
+    with private_haproxy():
+        run(config, ray_options, stop)
+
+
+def run(config: Config, ray_options: RayOptions, stop: StopSignal) -> None:
     print("Starting Ray ...", flush=True)
     dashboard = start_ray(config, ray_options)
     core = find_ray_core()
@@ -173,6 +179,8 @@ def count_under_way(application: str) -> int:
     if status is None or status.status != ApplicationStatus.RUNNING:
         return 0
     ingress: DeploymentHandle[Any] = serve.get_app_handle(application)
+    # This process has no event loop to share, whatever the environment says for replicas.
+    ingress._init(_run_router_in_separate_loop=True)
     try:
         return sum(ingress.broadcast("drain").results(timeout_s=ANSWER_WITHIN_S))
     except (RayError, RayServeException, TimeoutError) as error:

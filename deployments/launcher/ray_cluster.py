@@ -1,6 +1,7 @@
 """Ray itself: ports, start or join, supervise, end."""
 
 import argparse
+import math
 import os
 import socket
 from dataclasses import dataclass
@@ -48,9 +49,7 @@ def check_ports(config: Config, ray_options: RayOptions) -> None:
     http = config.schema.http_options
     check_port(http.host, http.port, "http_options.port")
     if config.serves_grpc:
-        # Ray's gRPC proxy listens on all interfaces and has no option for it.
-        everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
-        check_port(everywhere, config.schema.grpc_options.port, "grpc_options.port")
+        check_port(http.host, config.schema.grpc_options.port, "grpc_options.port")
     if "RAY_ADDRESS" not in os.environ:
         check_port(ray_options.node_ip or "", ray_options.metrics_port, "--metrics-port")
 
@@ -72,6 +71,10 @@ def start_ray(config: Config, ray_options: RayOptions) -> str:
     """Start a local Ray, or join RAY_ADDRESS. Returns the dashboard's host and port."""
     prepare_environment()
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
+    if (timeout_s := config.schema.http_options.request_timeout_s) is not None:
+        # For an Ingress that has stopped: others answer by then themselves.
+        server_timeout_s = math.ceil(timeout_s) + 5
+        os.environ.setdefault("RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S", str(server_timeout_s))
     address = os.environ.get("RAY_ADDRESS", "local")
     options = ray_options.as_arguments() if address == "local" else {}
     if options.get("_node_ip_address") == LOCALHOST:

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deployments.common.runtime_env import VARIABLES
+from deployments.common.runtime_env import RAY_ENV
 from deployments.common.settings import Settings
 from testing.service import ROOT
 
@@ -80,7 +80,7 @@ def test_every_pod_has_the_environment_that_the_service_wants() -> None:
     more = {"PYTHONPATH": "/app", "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": max_bytes}
     for container in list_containers(MANIFESTS[0]):
         found = {each["name"]: each["value"] for each in container["env"]}
-        assert found == {**VARIABLES, **more}
+        assert found == {**RAY_ENV, **more}
 
 
 def test_every_pod_is_found_at_the_port_that_serve_listens_on() -> None:

@@ -1,0 +1,173 @@
+"""The changes to Ray's HAProxy configuration, as a function of its text.
+
+Every change names the lines it expects of Ray, and is refused if they are not there: so an
+upgrade of Ray that writes another configuration is noticed.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADER_WITHIN_S = 10
+"""A request whose header is not complete by then is answered 408."""
+SILENCE_S = 30
+"""A client that neither sends nor takes anything for so long has gone."""
+BUFFER_BYTES = 128 * 1024
+"""Of a request and of a response that is on its way, each."""
+SMALL_BODY_BYTES = BUFFER_BYTES - 16 * 1024
+"""A body of at most so much is collected before an Ingress is chosen, and goes to another one if
+the first dies: beside the header it fits into the buffer."""
+SMALL_BODY_WITHIN_S = 30
+RETRY_ON = "conn-failure empty-response"
+"""Both are safe: to classify an image twice has no effect but its cost."""
+RETRY_AFTER_S = 1
+
+REMOVED_HEADERS = (
+    # An Ingress has nothing to upgrade to; a body after an offer would be taken for a request.
+    "upgrade",
+    "http2-settings",
+    # Orders to Ray itself.
+    "x-request-timeout-seconds",
+    "x-request-disconnect-disabled",
+    "serve_multiplexed_model_id",
+    "serve-multiplexed-model-id",
+)
+ERRORS = {
+    # HAProxy's status: the code and the message of the body.
+    400: ("malformed_request", "the request is not valid HTTP"),
+    408: ("deadline_exceeded", "the request did not arrive in time"),
+    500: ("internal", "something went wrong on our side"),
+    502: ("unavailable", "the ingress was lost while it worked on the request"),
+    503: ("unavailable", "no ingress is available at the moment"),
+    504: ("deadline_exceeded", "the request's time is up"),
+}
+NOT_DEPLOYED = ("unavailable", "nothing is deployed here at the moment")
+NOT_FOUND = ("not_found", "there is nothing at this path")
+
+
+class UnexpectedConfig(Exception):
+    """Ray has written something else than what the changes are made for."""
+
+
+@dataclass
+class Section:
+    """A section of the configuration: `global`, `frontend ...` and the lines below it."""
+
+    title: str
+    lines: list[str]
+
+    def replace(self, pattern: str, *replacement: str) -> None:
+        """Replace the lines that match, at least one. Raises UnexpectedConfig."""
+        found = [index for index, line in enumerate(self.lines) if re.fullmatch(pattern, line)]
+        if not found:
+            raise UnexpectedConfig(f"'{self.title}' has no line like '{pattern}'")
+        kept = [line for index, line in enumerate(self.lines) if index not in found]
+        self.lines = [*kept[: found[0]], *replacement, *kept[found[0] :]]
+
+    def expect_no(self, pattern: str) -> None:
+        """Raises UnexpectedConfig if there is such a line."""
+        if any(re.match(pattern, line) for line in self.lines):
+            raise UnexpectedConfig(f"'{self.title}' has a line like '{pattern}' already")
+
+    def insert_after(self, pattern: str, *added: str) -> None:
+        """Raises UnexpectedConfig."""
+        for index, line in enumerate(self.lines):
+            if re.fullmatch(pattern, line):
+                self.lines[index + 1 : index + 1] = added
+                return
+        raise UnexpectedConfig(f"'{self.title}' has no line like '{pattern}'")
+
+
+def adapt(text: str) -> str:
+    """Returns the configuration that this service wants. Raises UnexpectedConfig."""
+    sections = parse(text)
+    adapt_global(find(sections, "global"))
+    adapt_defaults(find(sections, "defaults"))
+    adapt_http(find(sections, "frontend http_frontend"))
+    adapt_nothing_found(find(sections, "backend default_backend"), sections)
+    # Both listen on all interfaces; Ray asks HAProxy by its admin socket and exports metrics.
+    for title in ("frontend prometheus", "listen stats"):
+        sections.remove(find(sections, title))
+    return "\n".join(line for each in sections for line in (each.title, *each.lines)) + "\n"
+
+
+def parse(text: str) -> list[Section]:
+    """A section begins with a line that is not indented."""
+    sections: list[Section] = []
+    for line in filter(str.strip, text.splitlines()):
+        if line[0] != " ":
+            sections.append(Section(line, []))
+        elif not sections:
+            raise UnexpectedConfig(f"the first line is not a section's: '{line}'")
+        else:
+            sections[-1].lines.append("    " + line.strip())
+    return sections
+
+
+def find(sections: list[Section], title: str) -> Section:
+    """Raises UnexpectedConfig."""
+    found = [each for each in sections if each.title == title]
+    if len(found) != 1:
+        raise UnexpectedConfig(f"it has {len(found)} sections '{title}', and not one")
+    return found[0]
+
+
+def adapt_global(section: Section) -> None:
+    # Ray's default is a syslog server at a port where there is none: a datagram a request.
+    section.replace(r" +log \S+ local0 info")
+    section.replace(
+        r" +stats socket \S+ mode 666 level admin expose-fd listeners",
+        *(line.replace("mode 666", "mode 600") for line in section.lines if "stats socket" in line),
+    )
+    section.replace(r" +tune.bufsize \d+", f"    tune.bufsize {BUFFER_BYTES}")
+    section.lines.append(f"    lua-load {Path(__file__).with_name('end_with_ray.lua')}")
+
+
+def adapt_defaults(section: Section) -> None:
+    section.expect_no(" +timeout http-request ")
+    section.replace(
+        r" +timeout client \d+s",
+        f"    timeout client {SILENCE_S}s",
+        f"    timeout http-request {HEADER_WITHIN_S}s",
+    )
+    section.replace(" +retry-on conn-failure", f"    retry-on {RETRY_ON}")
+    section.replace(" +errorfile 50[234] .*", *map(describe_error, ERRORS))
+
+
+def adapt_http(section: Section) -> None:
+    is_small = f"{{ req.hdr_val(content-length) le {SMALL_BODY_BYTES} }}"
+    section.insert_after(
+        " +bind .*",
+        *(f"    http-request del-header {name}" for name in REMOVED_HEADERS),
+        f"    http-request wait-for-body time {SMALL_BODY_WITHIN_S}s if {is_small}",
+        # The application's rule (`choose_request_id`), for what is answered without it.
+        "    unique-id-format %[uuid]",
+        "    http-request set-header x-request-id %[unique-id]"
+        " unless { req.fhdr(x-request-id) -m reg ^[A-Za-z0-9._-]{1,128}$ }",
+        "    http-request set-var(txn.request_id) req.fhdr(x-request-id)",
+        "    http-after-response set-header x-request-id %[var(txn.request_id)]"
+        " if { var(txn.request_id) -m found } !{ res.hdr(x-request-id) -m found }",
+        "    http-after-response set-status 503 if { status 502 }",
+    )
+
+
+def adapt_nothing_found(section: Section, sections: list[Section]) -> None:
+    frontend = find(sections, "frontend http_frontend")
+    is_deployed = any(line.strip().startswith("use_backend ") for line in frontend.lines)
+    status, error = (404, NOT_FOUND) if is_deployed else (503, NOT_DEPLOYED)
+    section.replace(
+        " +http-request return status 404 content-type text/plain lf-string .*",
+        f"    http-request return status {status} {render(status, *error)}",
+    )
+
+
+def describe_error(status: int) -> str:
+    return f"    http-error status {status} {render(status, *ERRORS[status])}"
+
+
+def render(status: int, code: str, message: str) -> str:
+    """An answer in the form of the application's own (`ingress.http.responses`)."""
+    body = json.dumps({"error": {"code": code, "message": message}}).replace("'", r"\u0027")
+    retry = f" hdr Retry-After {RETRY_AFTER_S}" if status in (502, 503) else ""
+    return f"content-type application/json string '{body}' hdr X-Model-Version unknown{retry}"
