@@ -14,8 +14,10 @@ RAY_ENV: Mapping[str, str] = {
     # HAProxy hands requests to the Ingress replicas; Ray's own proxy, which is one process a
     # node, takes them only while there is no replica.
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    # One event loop a replica, for Ray's server, its router and our code; buffered logs.
+    # One event loop a replica, for Ray's server, its router and our code.
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Not a thousand records, which would come late and be lost with the replica.
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
     # HAProxy's datagram for each request would cost its manager, in Python, more CPU than HAProxy
     # itself takes. Replicas count requests instead.
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",

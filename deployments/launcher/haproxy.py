@@ -1,6 +1,7 @@
 """HAProxy of a Ray of our own: its files, and its end."""
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ def private_haproxy() -> Iterator[None]:
     Ray's own is.
     """
     with tempfile.TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as name:
-        os.environ |= describe_paths(Path(name))
+        os.environ |= {**describe_paths(Path(name)), **describe_ports()}
         try:
             yield
         finally:
@@ -35,6 +36,17 @@ def describe_paths(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
     }
+
+
+def describe_ports() -> dict[str, str]:
+    """Of Ray's own proxy, to which HAProxy turns while there is no Ingress. For Ray."""
+    with socket.socket() as http, socket.socket() as grpc:
+        http.bind(("", 0))
+        grpc.bind(("", 0))
+        return {
+            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(http.getsockname()[1]),
+            "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(grpc.getsockname()[1]),
+        }
 
 
 def find_haproxy(folder: str) -> list[psutil.Process]:

@@ -4,6 +4,7 @@ import argparse
 import math
 import os
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -99,7 +100,10 @@ def check_ray(core: list[psutil.Process]) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def stay_on_localhost() -> None:
@@ -113,6 +117,10 @@ def end_ray() -> None:
     """Leave Ray; one of our own ends, with every process of it, whatever state they are in."""
     processes = psutil.Process().children(recursive=True)
     ray.shutdown()
-    _, left = psutil.wait_procs(processes, timeout=EXIT_WITHIN_S)
+    give_up = time.monotonic() + EXIT_WITHIN_S
+    while left := list(filter(is_alive, processes)):
+        if time.monotonic() > give_up:
+            break
+        time.sleep(0.05)
     for process in left:
         process.kill()
