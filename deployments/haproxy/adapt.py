@@ -25,6 +25,7 @@ RETRY_AFTER_S = 1
 
 REMOVED_HEADERS = (
     # An Ingress has nothing to upgrade to; a body after an offer would be taken for a request.
+    "connection",
     "upgrade",
     "http2-settings",
     # Orders to Ray itself.

@@ -11,13 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import requests
 
-from deployments.haproxy.adapt import HEADER_WITHIN_S, SMALL_BODY_BYTES
+from deployments.haproxy.adapt import HEADER_WITHIN_S, SMALL_BODY_BYTES, SMALL_BODY_WITHIN_S
 from testing.haproxy import running_haproxy, start_haproxy, write_config
 from testing.service import find_free_port
 
@@ -100,13 +99,11 @@ def read_error(response: requests.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-def send(port: int, data: bytes, within_s: float = 60) -> tuple[bytes, dict[str, Any]]:
-    """Bytes as they are; returns the status line and the body of what comes back."""
-    with socket.create_connection(("127.0.0.1", port), within_s) as connection:
+def send(port: int, data: bytes) -> bytes:
+    """Bytes as they are; returns what comes back."""
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(data)
-        answer = connection.makefile("rb").read()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return head.splitlines()[0], json.loads(body)
+        return connection.makefile("rb").read()
 
 
 def test_an_upgrade_offer_reaches_no_ingress_and_its_body_is_a_body(
@@ -114,11 +111,16 @@ def test_an_upgrade_offer_reaches_no_ingress_and_its_body_is_a_body(
 ) -> None:
     body = b"GET /predict HTTP/1.1\r\nHost: a\r\n\r\n"
     for protocol in ("websocket", "h2c"):
-        seen = ask(port, body, Connection="Upgrade, HTTP2-Settings", Upgrade=protocol)
-        print(seen.status_code, seen.headers, seen.content)
+        offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol}
+        seen = ask(port, body, **offer, **{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+        assert seen.ok, seen.text
         assert not {"upgrade", "http2-settings"} & seen.json().keys()
         assert "pgrade" not in seen.json().get("connection", "")
     assert ingress.bodies == [body, body]
+
+
+def test_a_client_that_asks_for_a_close_is_closed(port: int) -> None:
+    assert ask(port, Connection="close").headers["Connection"] == "close"
 
 
 def test_orders_to_ray_are_taken_off(port: int) -> None:
@@ -137,18 +139,25 @@ def test_a_good_request_id_is_kept(port: int) -> None:
     assert response.json()["x-request-id"] == response.headers["X-Request-ID"] == "my.id-1"
 
 
-def test_what_is_not_http_is_answered_in_the_services_form(port: int) -> None:
-    status, body = send(port, b"NONSENSE\r\n\r\n")
-    assert status.startswith(b"HTTP/1.1 400 ")
-    assert body["error"]["code"] == "malformed_request"
+def test_what_is_not_http_is_refused_by_haproxy_itself(port: int, ingress: Ingress) -> None:
+    assert send(port, b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert not ingress.bodies
 
 
-def test_a_header_that_does_not_end_is_answered_in_time(port: int) -> None:
+def test_a_header_that_does_not_end_is_refused_in_time(port: int) -> None:
     begun = time.monotonic()
-    status, body = send(port, b"POST /predict HTTP/1.1\r\nHost: a\r\n")
+    assert send(port, b"POST /predict HTTP/1.1\r\nHost: a\r\n").startswith(b"HTTP/1.1 408 ")
     assert HEADER_WITHIN_S - 1 < time.monotonic() - begun < HEADER_WITHIN_S + 5
-    assert status.startswith(b"HTTP/1.1 408 ")
-    assert body["error"]["code"] == "deadline_exceeded"
+
+
+def test_a_small_body_that_does_not_end_is_refused_in_time(port: int, ingress: Ingress) -> None:
+    request = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"
+    begun = time.monotonic()
+    answer = send(port, request)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"deadline_exceeded"' in answer
+    assert SMALL_BODY_WITHIN_S - 1 < time.monotonic() - begun < SMALL_BODY_WITHIN_S + 5
+    assert not ingress.bodies
 
 
 def test_a_request_whose_ingress_dies_is_answered_by_another(tmp_path: Path) -> None:
@@ -182,7 +191,10 @@ def test_before_anything_is_deployed_clients_are_told_to_come_back(tmp_path: Pat
 
 
 def test_an_ingress_that_hangs_is_answered_for(tmp_path: Path) -> None:
-    with running(is_stuck=True) as stuck, running_haproxy(tmp_path, stuck.server_address[1]) as port:
+    with (
+        running(is_stuck=True) as stuck,
+        running_haproxy(tmp_path, stuck.server_address[1]) as port,
+    ):
         assert read_error(ask(port)) == (504, "deadline_exceeded")
 
 
