@@ -14,7 +14,6 @@ from ray import serve
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from deployments.common.errors import StartupError
@@ -178,7 +177,7 @@ def count_under_way(application: str) -> int:
     status = serve.status().applications.get(application)
     if status is None or status.status != ApplicationStatus.RUNNING:
         return 0
-    ingress: DeploymentHandle[Any] = serve.get_app_handle(application)
+    ingress: Any = serve.get_app_handle(application)
     # This process has no event loop to share, whatever the environment says for replicas.
     ingress._init(_run_router_in_separate_loop=True)
     try:

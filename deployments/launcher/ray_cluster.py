@@ -20,6 +20,9 @@ LOCALHOST = "127.0.0.1"
 EXIT_WITHIN_S = 5.0
 """How long Ray's processes may take to end when they are told to, before they are killed."""
 
+SERVER_MARGIN_S = 5
+"""HAProxy waits for an Ingress so much longer than the Ingress for itself: for one that hangs."""
+
 
 @dataclass(frozen=True)
 class RayOptions:
@@ -73,8 +76,7 @@ def start_ray(config: Config, ray_options: RayOptions) -> str:
     prepare_environment()
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
     if (timeout_s := config.schema.http_options.request_timeout_s) is not None:
-        # For an Ingress that has stopped: others answer by then themselves.
-        server_timeout_s = math.ceil(timeout_s) + 5
+        server_timeout_s = math.ceil(timeout_s) + SERVER_MARGIN_S
         os.environ.setdefault("RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S", str(server_timeout_s))
     address = os.environ.get("RAY_ADDRESS", "local")
     options = ray_options.as_arguments() if address == "local" else {}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -26,6 +26,8 @@ CONTROL_HEADERS = (
     "serve_multiplexed_model_id",
     "serve-multiplexed-model-id",
 )
+KEY = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+"""Without it HAProxy itself refuses an offer of a WebSocket."""
 
 
 class Ingress(socketserver.ThreadingTCPServer):
@@ -88,7 +90,9 @@ def port(tmp_path: Path, ingress: Ingress) -> Iterator[int]:
         yield port
 
 
-def ask(port: int, body: bytes = b"", **headers: str) -> requests.Response:
+def ask(
+    port: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> requests.Response:
     return requests.post(f"http://127.0.0.1:{port}/predict", body, headers=headers, timeout=60)
 
 
@@ -111,8 +115,8 @@ def test_an_upgrade_offer_reaches_no_ingress_and_its_body_is_a_body(
 ) -> None:
     body = b"GET /predict HTTP/1.1\r\nHost: a\r\n\r\n"
     for protocol in ("websocket", "h2c"):
-        offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol}
-        seen = ask(port, body, **offer, **{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+        offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol, **KEY}
+        seen = ask(port, body, offer)
         assert seen.ok, seen.text
         assert not {"upgrade", "http2-settings"} & seen.json().keys()
         assert "pgrade" not in seen.json().get("connection", "")
@@ -120,22 +124,22 @@ def test_an_upgrade_offer_reaches_no_ingress_and_its_body_is_a_body(
 
 
 def test_a_client_that_asks_for_a_close_is_closed(port: int) -> None:
-    assert ask(port, Connection="close").headers["Connection"] == "close"
+    assert ask(port, headers={"Connection": "close"}).headers["Connection"] == "close"
 
 
 def test_orders_to_ray_are_taken_off(port: int) -> None:
-    seen = ask(port, **dict.fromkeys(CONTROL_HEADERS, "1")).json()
+    seen = ask(port, headers=dict.fromkeys(CONTROL_HEADERS, "1")).json()
     assert not set(CONTROL_HEADERS) & seen.keys()
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "<script>"])
 def test_a_bad_request_id_is_replaced(port: int, sent: str) -> None:
-    response = ask(port, **{"X-Request-ID": sent})
+    response = ask(port, headers={"X-Request-ID": sent})
     assert response.json()["x-request-id"] == response.headers["X-Request-ID"] != sent
 
 
 def test_a_good_request_id_is_kept(port: int) -> None:
-    response = ask(port, **{"X-Request-ID": "my.id-1"})
+    response = ask(port, headers={"X-Request-ID": "my.id-1"})
     assert response.json()["x-request-id"] == response.headers["X-Request-ID"] == "my.id-1"
 
 

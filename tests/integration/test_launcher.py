@@ -220,13 +220,79 @@ def test_when_ray_dies_the_launcher_ends_with_the_cause(tmp_path: Path) -> None:
     assert_gone(service)
 
 
+def test_two_services_on_one_machine_do_not_meet(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (write_stub_config(folder) for folder in folders)
+    with running(first) as one, running(second) as other:
+        for _ in range(4):
+            assert ask_paint(one).ok
+            assert ask_paint(other).ok
+        one.stop()
+        assert ask_paint(other).ok
+
+
+def write_stub_config(folder: Path) -> Path:
+    """With a model that costs little: these tests are of what stands before it."""
+    config = write_config(folder, find_free_port())
+    document = yaml.safe_load(config.read_text())
+    document["applications"][0]["import_path"] = "testing.stub:build_fast"
+    config.write_text(yaml.safe_dump(document))
+    return config
+
+
+def ask_paint(service: Service) -> requests.Response:
+    return requests.post(f"{service.url}/predict", PICTURE, headers=HEADERS, timeout=30)
+
+
+def test_only_its_own_ports_are_open_to_clients(tmp_path: Path) -> None:
+    config = write_stub_config(tmp_path)
+    with running(config) as service:
+        haproxy = find_haproxy(service)
+        listening = psutil.Process(haproxy).net_connections("inet")
+        found = {each.laddr for each in listening if each.status == psutil.CONN_LISTEN}
+    assert found == {("127.0.0.1", service.port), ("127.0.0.1", service.grpc_port)}
+
+
+def find_haproxy(service: Service) -> int:
+    """The one that takes requests: others finish what they have."""
+    pids = [pid for pid in service.processes() if psutil.Process(pid).name() == "haproxy"]
+    return max(pids, key=lambda pid: psutil.Process(pid).create_time())
+
+
+def test_clients_notice_nothing_when_the_manager_of_haproxy_dies(tmp_path: Path) -> None:
+    with running(write_stub_config(tmp_path)) as service:
+        (manager,) = service.find("ray::HAProxyManager")
+        haproxy = find_haproxy(service)
+        psutil.Process(manager).kill()
+        give_up = time.monotonic() + 60
+        while find_haproxy(service) == haproxy:
+            assert ask_paint(service).ok
+            assert time.monotonic() < give_up
+        assert ask_paint(service).ok
+
+
+def test_a_haproxy_that_dies_is_replaced(tmp_path: Path) -> None:
+    with running(write_stub_config(tmp_path)) as service:
+        psutil.Process(find_haproxy(service)).kill()
+        wait_until_answered(service.url)
+
+
+def test_a_launcher_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    with running(write_stub_config(tmp_path)) as service:
+        service.process.kill()
+        assert service.wait() == -signal.SIGKILL
+        assert_gone(service)
+
+
 def test_plain_serve_run_works_with_the_same_file(tmp_path: Path) -> None:
     config = write_config(tmp_path, find_free_port())
     port = yaml.safe_load(config.read_text())["http_options"]["port"]
     serve = subprocess.Popen(
         [str(Path(sys.executable).with_name("serve")), "run", str(config)],
         cwd=ROOT,
-        env=os.environ | {"RAY_ADDRESS": "local"},
+        env=os.environ | {"RAY_ADDRESS": "local"},  # without HAProxy: Ray's own proxy
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
