@@ -15,6 +15,7 @@ from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from deployments.common.runtime_env import prepare_environment
+from deployments.launcher.haproxy import private_haproxy
 from testing.processes import ROOT, Server, find_free_port, find_marked
 
 READY_WITHIN_S = 180.0
@@ -163,22 +164,23 @@ def serving(config: Path) -> Iterator[Service]:
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     os.environ[_MARK] = mark  # all that the nodes start inherits it
     prepare_environment()
-    head = {**NODE, "include_dashboard": True, "dashboard_port": find_free_port()}
-    cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(2):
-            cluster.add_node(**NODE)
-        launch = [sys.executable, "-m", "deployments", str(config), "--metrics-port", "0"]
-        log = config.parent / "launcher.log"
-        server = Server(launch, {"RAY_ADDRESS": cluster.address}, log)
+    with private_haproxy():
+        head = {**NODE, "include_dashboard": True, "dashboard_port": find_free_port()}
+        cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         try:
-            service = Service(cluster, config, mark)
-            wait_until_ready(server, service.url)
-            yield service
+            for _ in range(2):
+                cluster.add_node(**NODE)
+            launch = [sys.executable, "-m", "deployments", str(config), "--metrics-port", "0"]
+            log = config.parent / "launcher.log"
+            server = Server(launch, {"RAY_ADDRESS": cluster.address}, log)
+            try:
+                service = Service(cluster, config, mark)
+                wait_until_ready(server, service.url)
+                yield service
+            finally:
+                server.stop()
         finally:
-            server.stop()
-    finally:
-        cluster.shutdown()
+            cluster.shutdown()
 
 
 def wait_until_ready(server: Server, url: str) -> None:

@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"{config} is not what this version of densenet-serve can adapt: {error}")
     write(config, adapted)
     os.environ.update(describe_raylet())
+    # Ray kills what is left in the group of a process that has died: here, of its manager.
+    os.setpgid(0, 0)
     binary = find_haproxy()
     os.execv(binary, [binary, *arguments, *take_over(arguments, adapted)])  # noqa: S606
 
