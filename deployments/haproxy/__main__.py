@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
     """Never returns. Exits with the cause if Ray's file is not as expected; Ray logs it."""
     config = Path(arguments[arguments.index("-f") + 1])
     try:
-        adapted = adapt(config.read_text())
+        adapted = keep(config, arguments, adapt(config.read_text()))
     except UnexpectedConfig as error:
         sys.exit(f"{config} is not what this version of densenet-serve can adapt: {error}")
     write(config, adapted)
@@ -28,6 +28,19 @@ def main(arguments: list[str]) -> None:
     os.setpgid(0, 0)
     binary = find_haproxy()
     os.execv(binary, [binary, *arguments, *take_over(arguments, adapted)])  # noqa: S606
+
+
+def keep(config: Path, arguments: list[str], adapted: str) -> str:
+    """The configuration to use: that of the HAProxy before, if Ray's manager is a new one.
+
+    A new manager knows of no Ingress until the controller tells it, and then reloads. Until then
+    clients would get 503, though the Ingresses are there.
+    """
+    last = config.with_suffix(".last")
+    if "-sf" not in arguments and "-c" not in arguments and last.exists():
+        return last.read_text()
+    last.write_text(adapted)
+    return adapted
 
 
 def write(config: Path, text: str) -> None:
