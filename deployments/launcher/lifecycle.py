@@ -178,8 +178,9 @@ def count_under_way(application: str) -> int:
     if status is None or status.status != ApplicationStatus.RUNNING:
         return 0
     ingress: Any = serve.get_app_handle(application)
-    # This process has no event loop to share, whatever the environment says for replicas.
-    ingress._init(_run_router_in_separate_loop=True)
+    if not ingress.is_initialized:
+        # This process has no event loop to share, whatever the environment says for replicas.
+        ingress._init(_run_router_in_separate_loop=True)
     try:
         return sum(ingress.broadcast("drain").results(timeout_s=ANSWER_WITHIN_S))
     except (RayError, RayServeException, TimeoutError) as error:
