@@ -17,7 +17,7 @@ from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.config import Config
 
 LOCALHOST = "127.0.0.1"
-EXIT_WITHIN_S = 5.0
+EXIT_WITHIN_S = 1.0
 """How long Ray's processes may take to end when they are told to, before they are killed."""
 
 SERVER_MARGIN_S = 5
