@@ -10,11 +10,8 @@ import pytest
 import yaml
 
 from deployments.common.runtime_env import RAY_ENV
-<<<<<<< HEAD
 from deployments.common.settings import Settings
-=======
 from deployments.launcher.ray_cluster import SERVER_MARGIN_S
->>>>>>> 8caaee6 (launcher: test what stands before the service; KubeRay and README know HAProxy)
 from testing.service import ROOT
 
 KUBERNETES = "1.37"
@@ -80,11 +77,7 @@ def test_a_mistake_in_it_is_seen(damage: Any) -> None:
 
 def test_every_pod_has_the_environment_that_the_service_wants() -> None:
     (application,) = read_config()["applications"]
-<<<<<<< HEAD
     max_bytes = str(Settings.model_validate(application["args"]).limits.max_request_bytes)
-    more = {"PYTHONPATH": "/app", "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": max_bytes}
-=======
-    max_bytes = str(application["args"]["limits"]["max_request_bytes"])
     timeout_s = read_config()["http_options"]["request_timeout_s"]
     more = {
         "PYTHONPATH": "/app",
@@ -92,7 +85,6 @@ def test_every_pod_has_the_environment_that_the_service_wants() -> None:
         "RAY_SERVE_HAPROXY_BINARY_PATH": "/app/deployments/haproxy/haproxy.sh",
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(timeout_s + SERVER_MARGIN_S),
     }
->>>>>>> 8caaee6 (launcher: test what stands before the service; KubeRay and README know HAProxy)
     for container in list_containers(MANIFESTS[0]):
         found = {each["name"]: each["value"] for each in container["env"]}
         assert found == {**RAY_ENV, **more}
