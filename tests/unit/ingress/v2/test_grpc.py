@@ -190,5 +190,6 @@ async def test_the_standard_health_service_knows_no_other_service() -> None:
 async def test_without_keys_a_client_on_another_machine_is_rejected() -> None:
     model = InferenceModel(Pipeline(FakeClassifier(), Limits()))
     context = Context()  # its peer is on another machine
-    await InferenceServicer(model, local_only=True).ServerLive(b"", context)
+    servicer: Any = InferenceServicer(model, local_only=True)
+    await servicer.ServerLive(b"", context)
     assert context.code() == grpc.StatusCode.PERMISSION_DENIED
