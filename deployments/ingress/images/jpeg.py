@@ -12,10 +12,30 @@ _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _NEXT_SEGMENT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _STANDALONE = frozenset([0x01, *range(0xD0, 0xD9)])
 _SOS, _EOI = 0xDA, 0xD9
+_BASELINE = (0xC0, 0xC1)
 _PROGRESSIVE = (0xC2, 0xCA)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _COEFFICIENTS = 64
 _FILLERS = (b"", b"\xfe\x35\xa9\x0f" * 64, b"\x5a\x93\xc6\x71" * 64)
+
+
+def count_baseline_pixels(data: bytes) -> int | None:
+    """How many pixels a baseline JPEG declares; None for any other file.
+
+    A baseline JPEG has one pass over its pixels, so they bound the time of its decode.
+    """
+    position = 2
+    while (found := _MARKER.match(data, position)) is not None:
+        marker = found[1][0]
+        position = found.end()
+        if marker in _BASELINE:
+            height, width = data[position + 3 : position + 5], data[position + 5 : position + 7]
+            return int.from_bytes(height) * int.from_bytes(width)
+        if marker in _FRAMES or marker in (_SOS, _EOI):
+            return None
+        if marker not in _STANDALONE:
+            position += int.from_bytes(data[position : position + 2])
+    return None
 
 
 def complete(data: bytes) -> bytes | None:
