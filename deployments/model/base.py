@@ -46,9 +46,15 @@ class Model(Protocol):
 
 
 def load_model(
-    weights: Weights, device: Device, engine: Engine = "auto", precision: Precision = "auto"
+    weights: Weights,
+    device: Device,
+    engine: Engine = "auto",
+    precision: Precision = "auto",
+    gpu_fraction: float = 1.0,
 ) -> Model:
     """Load the weights into the engine chosen: `auto` is OpenVINO on a CPU, torch on a GPU.
+
+    gpu_fraction: how much of the GPU's memory the model may take.
 
     Raises StartupError when the checkpoint is not a DenseNet-121 with 1000 classes.
     """
@@ -56,6 +62,10 @@ def load_model(
         from deployments.model.openvino_engine import OpenVINOModel
 
         return OpenVINOModel(weights, precision)
+    if device == "cuda":
+        from deployments.model.cuda_engine import CudaModel
+
+        return CudaModel(weights, precision, gpu_fraction)
     from deployments.model.torch_engine import TorchModel
 
     return TorchModel(weights, device, precision)

@@ -1,6 +1,8 @@
-"""The model in torch, eager: on a GPU, and the plain alternative on a CPU."""
+"""The model in torch, eager: the plain alternative on a CPU; what `cuda_engine` shares with it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from deployments.model.checkpoint import build_network
 from deployments.model.spec import SPEC
 from deployments.model.weights import Weights
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchModel:
@@ -26,9 +28,9 @@ class TorchModel:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         self.device = device
         self.max_batch_size = 64 if device == "cuda" else 8
-        self.precision = _choose_precision(device, precision)
+        self.precision = choose_precision(device, precision)
         self._device = torch.device(device)
-        self._dtype = _DTYPES[self.precision]
+        self._dtype = DTYPES[self.precision]
         network = build_network(weights).to(self._device, self._dtype)
         self._network = network.to(memory_format=torch.channels_last)
         # uint8 goes to the device and is normalised there: a quarter of the bytes.
@@ -45,12 +47,8 @@ class TorchModel:
         Returns float32 softmax probabilities (n, 1000). Raises DeviceLost after an error that
         CUDA does not recover from.
         """
-        try:
+        with raising_device_lost():
             return self._predict(images)
-        except RuntimeError as error:
-            if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
-                raise DeviceLost("the GPU reported an error it does not recover from") from error
-            raise
 
     def _predict(self, images: ImageBatch) -> NDArray[np.float32]:
         tensor = torch.from_numpy(images).to(self._device)
@@ -65,7 +63,18 @@ class TorchModel:
         return (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
 
 
-def _choose_precision(device: Device, precision: Precision) -> Precision:
+@contextmanager
+def raising_device_lost() -> Iterator[None]:
+    """Raises DeviceLost for an error after which CUDA answers no further call."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
+            raise DeviceLost("the GPU reported an error it does not recover from") from error
+        raise
+
+
+def choose_precision(device: Device, precision: Precision) -> Precision:
     if precision == "auto":
         # bf16 weights in eager torch shift probabilities by more than 0.02 on the test model.
         return "fp16" if device == "cuda" else "fp32"

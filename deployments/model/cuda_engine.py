@@ -1,0 +1,74 @@
+"""The model on a GPU, in torch: CUDA graphs on two lanes, in fp16 or bf16."""
+
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.models import DenseNet
+
+from deployments.common.rpc_types import ImageBatch
+from deployments.common.settings import Precision
+from deployments.model.checkpoint import build_network
+from deployments.model.cuda_lane import Lane, Network
+from deployments.model.densenet_inference import DenseNetForInference
+from deployments.model.torch_engine import DTYPES, choose_precision, raising_device_lost
+from deployments.model.weights import Weights
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256)
+"""A batch runs as the next larger one of these: at most half as much again from 32 on."""
+
+
+class CudaModel:
+    """Meets `model.Model`.
+
+    gpu_fraction: how much of the GPU's memory this process may take; its computing time is
+    shared with the other processes whatever this says.
+    """
+
+    engine = "torch"
+    device = "cuda"
+    streams = 2
+
+    def __init__(self, weights: Weights, precision: Precision, gpu_fraction: float = 1.0) -> None:
+        torch.cuda.set_per_process_memory_fraction(gpu_fraction)
+        torch.backends.cudnn.benchmark = True
+        self.precision = choose_precision("cuda", precision)
+        dtype = DTYPES[self.precision]
+        self._lanes: SimpleQueue[Lane] = SimpleQueue()
+        with raising_device_lost(), torch.inference_mode():
+            network = _optimise(build_network(weights), dtype)
+            lanes = [Lane(network, dtype, BATCH_SIZES) for _ in range(self.streams)]
+        self.max_batch_size = min(lane.max_batch_size for lane in lanes)
+        for lane in lanes:
+            self._lanes.put(lane)
+
+    @torch.inference_mode()
+    def predict(self, images: ImageBatch) -> NDArray[np.float32]:
+        """As `Model.predict`. Raises DeviceLost after an error CUDA does not recover from."""
+        lane = self._lanes.get()
+        try:
+            with raising_device_lost():
+                return self._predict(lane, images)
+        finally:
+            self._lanes.put(lane)
+
+    def _predict(self, lane: Lane, images: ImageBatch) -> NDArray[np.float32]:
+        """In halves if they are too many, or the GPU's memory does not suffice for them."""
+        if len(images) <= self.max_batch_size:
+            try:
+                return lane.predict(images)
+            except torch.OutOfMemoryError:
+                if len(images) == 1:
+                    raise
+        middle = len(images) // 2
+        halves = (images[:middle], images[middle:])
+        return np.concatenate([self._predict(lane, half) for half in halves])
+
+
+def _optimise(network: torch.nn.Module, dtype: torch.dtype) -> Network:
+    if isinstance(network, DenseNet) and dtype != torch.float32:
+        from deployments.model.densenet_triton import TritonOps
+
+        return DenseNetForInference(network, TritonOps(), torch.device("cuda"), dtype)
+    return network.to("cuda", dtype).to(memory_format=torch.channels_last)

@@ -1,0 +1,63 @@
+"""The two operations of a dense layer on feature maps stored as matrices, in plain torch.
+
+A map is a matrix (n * height * width, channels): NHWC, one row for each pixel. Of its channels,
+the first ones are those computed so far. `densenet_triton` has the same two, fused.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a feature map: images, and pixels."""
+
+    images: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> int:
+        return self.images * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """relu(norm1), the 1x1 convolution with norm2 folded into it, and relu.
+
+    scale, shift: float32 (channels,), of norm1. weight: (channels, 128). bias: (128,).
+    """
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+class TorchOps:
+    """Runs wherever torch does."""
+
+    def bottleneck(self, maps: torch.Tensor, layer: Bottleneck) -> torch.Tensor:
+        """Of maps (rows, at least `channels`), returns (rows, 128)."""
+        channels = len(layer.scale)
+        normed = affine_relu(maps[:, :channels], layer.scale, layer.shift)
+        return functional.relu_(torch.addmm(layer.bias, normed, layer.weight))
+
+    def grow(
+        self, hidden: torch.Tensor, weight: torch.Tensor, size: Size, out: torch.Tensor
+    ) -> None:
+        """Write the 3x3 convolution of `hidden` (rows, 128) to `out` (rows, 32), strided.
+
+        weight: (32, 128, 3, 3), channels last.
+        """
+        pixels = hidden.view(size.images, size.height, size.width, -1).permute(0, 3, 1, 2)
+        grown = functional.conv2d(pixels, weight, padding=1)
+        out.copy_(grown.permute(0, 2, 3, 1).reshape(size.rows, -1))
+
+
+def affine_relu(maps: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """relu(maps * scale + shift), computed in float32, in the dtype of `maps`."""
+    normed = torch.addcmul(shift.to(maps.dtype), maps, scale.to(maps.dtype))
+    return normed.relu_()
