@@ -24,6 +24,14 @@ class Ops(Protocol):
         self, hidden: torch.Tensor, weight: torch.Tensor, size: Size, out: torch.Tensor
     ) -> None: ...
 
+    def norm_relu_pool(
+        self, maps: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, size: Size
+    ) -> torch.Tensor: ...
+
+    def max_pool(
+        self, maps: torch.Tensor, bias: torch.Tensor, size: Size, out: torch.Tensor
+    ) -> None: ...
+
 
 class DenseNetForInference(nn.Module):
     """Takes what DenseNet takes, on the device and in the dtype given; returns its logits."""
@@ -35,22 +43,22 @@ class DenseNetForInference(nn.Module):
         super().__init__()
         features = network.features
         to = _Placement(device, dtype)
-        self._stem = _Stem(features.conv0, features.norm0, to)
-        blocks = [each for name, each in features.named_children() if "block" in name]
-        transitions = [each for name, each in features.named_children() if "transition" in name]
-        self._blocks = [_Block(each, ops, to) for each in blocks]
-        self._transitions = [_Transition(each, to) for each in transitions]
+        children = list(features.named_children())
+        transitions = [each for name, each in children if "transition" in name]
+        blocks = [each for name, each in children if "block" in name]
+        entries: list[_Stem | _Transition] = [_Stem(features.conv0, features.norm0, ops, to)]
+        entries += [_Transition(each, ops, to) for each in transitions]
+        self._stages = list(zip(entries, [_Block(each, ops, to) for each in blocks], strict=True))
         self._norm = [to(each, torch.float32) for each in _affine(features.norm5)]
         self._weight = to(network.classifier.weight.T)
         self._bias = to(network.classifier.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Of images (n, 3, height, width), channels last, returns logits (n, classes)."""
-        maps, size = self._stem(images)
-        for index, block in enumerate(self._blocks):
-            maps = block(maps, size)
-            if index < len(self._transitions):
-                maps, size = self._transitions[index](maps, size)
+        maps, size = images, Size(len(images), images.shape[2], images.shape[3])
+        for enter, block in self._stages:
+            maps, size = enter(maps, size, block.channels)
+            block(maps, size)
         normed = affine_relu(maps, *self._norm)
         means = normed.view(size.images, -1, normed.shape[1]).mean(dim=1)
         return torch.addmm(self._bias, means, self._weight)
@@ -73,53 +81,58 @@ class _Placement:
 class _Stem:
     """conv0, norm0, relu and pool0; a maximum commutes with adding a bias and with relu."""
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, to: _Placement) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, norm: nn.BatchNorm2d, ops: Ops, to: _Placement
+    ) -> None:
         scale, shift = _affine(norm)
+        self._ops = ops
         self._weight = to(conv.weight.double() * scale.view(-1, 1, 1, 1))
-        self._bias = to(shift).view(1, -1, 1, 1)
+        self._bias = to(shift)
 
-    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, Size]:
+    def __call__(
+        self, images: torch.Tensor, size: Size, channels: int
+    ) -> tuple[torch.Tensor, Size]:
+        """Returns a buffer (rows, channels) whose first channels are filled in."""
         convolved = functional.conv2d(images, self._weight, stride=2, padding=3)
-        pooled = functional.max_pool2d(convolved, 3, stride=2, padding=1)
-        maps = pooled.add_(self._bias).relu_()
-        size = Size(maps.shape[0], maps.shape[2], maps.shape[3])
-        return maps.permute(0, 2, 3, 1).reshape(size.rows, -1), size
+        size = size.halved()
+        maps = convolved.permute(0, 2, 3, 1).reshape(size.rows, -1)
+        half = size.halved()
+        buffer = maps.new_empty((half.rows, channels))
+        self._ops.max_pool(maps, self._bias, size, buffer[:, : len(self._bias)])
+        return buffer, half
+
+
+class _Transition:
+    """norm, relu, the mean of 2x2 pixels, then the 1x1 convolution."""
+
+    def __init__(self, transition: nn.Module, ops: Ops, to: _Placement) -> None:
+        self._ops = ops
+        self._scale, self._shift = (to(each, torch.float32) for each in _affine(transition.norm))
+        self._weight = to(transition.conv.weight[:, :, 0, 0].T)
+
+    def __call__(self, maps: torch.Tensor, size: Size, channels: int) -> tuple[torch.Tensor, Size]:
+        """Returns a buffer (rows, channels) whose first channels are filled in."""
+        pooled = self._ops.norm_relu_pool(maps, self._scale, self._shift, size)
+        buffer = maps.new_empty((len(pooled), channels))
+        buffer[:, : self._weight.shape[1]].copy_(pooled @ self._weight)
+        return buffer, size.halved()
 
 
 class _Block:
-    """A dense block: from maps (rows, channels) to (rows, channels + 32 * layers)."""
+    """A dense block: each of its layers adds channels to the buffer."""
 
     def __init__(self, block: nn.Module, ops: Ops, to: _Placement) -> None:
         self._ops = ops
         layers = list(block.children())
         self._bottlenecks = [_fold_bottleneck(each, to) for each in layers]
         self._weights = [to(each.conv2.weight) for each in layers]
+        self.channels = len(self._bottlenecks[-1].scale) + len(self._weights[-1])
 
-    def __call__(self, maps: torch.Tensor, size: Size) -> torch.Tensor:
-        start = maps.shape[1]
-        growth = self._weights[0].shape[0]
-        buffer = maps.new_empty((len(maps), start + growth * len(self._weights)))
-        buffer[:, :start].copy_(maps)
+    def __call__(self, buffer: torch.Tensor, size: Size) -> None:
         for bottleneck, weight in zip(self._bottlenecks, self._weights, strict=True):
+            start = len(bottleneck.scale)
             hidden = self._ops.bottleneck(buffer, bottleneck)
-            self._ops.grow(hidden, weight, size, buffer[:, start : start + growth])
-            start += growth
-        return buffer
-
-
-class _Transition:
-    """norm, relu, the mean of 2x2 pixels, then the 1x1 convolution."""
-
-    def __init__(self, transition: nn.Module, to: _Placement) -> None:
-        self._norm = [to(each, torch.float32) for each in _affine(transition.norm)]
-        self._weight = to(transition.conv.weight[:, :, 0, 0].T)
-
-    def __call__(self, maps: torch.Tensor, size: Size) -> tuple[torch.Tensor, Size]:
-        normed = affine_relu(maps, *self._norm)
-        pixels = normed.view(size.images, size.height, size.width, -1).permute(0, 3, 1, 2)
-        pooled = functional.avg_pool2d(pixels, 2)
-        half = Size(size.images, size.height // 2, size.width // 2)
-        return pooled.permute(0, 2, 3, 1).reshape(half.rows, -1) @ self._weight, half
+            self._ops.grow(hidden, weight, size, buffer[:, start : start + len(weight)])
 
 
 def _fold_bottleneck(layer: nn.Module, to: _Placement) -> Bottleneck:
