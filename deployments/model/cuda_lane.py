@@ -27,9 +27,7 @@ logger = logging.getLogger("ray.serve")
 class Lane:
     """Pinned memory, device memory, a stream, and the network captured for each batch size."""
 
-    def __init__(
-        self, network: Network, dtype: torch.dtype, batch_sizes: Sequence[int]
-    ) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype, batch_sizes: Sequence[int]) -> None:
         """Capture what fits into the GPU's memory. Raises StartupError if nothing does."""
         largest = max(batch_sizes)
         self._network = network

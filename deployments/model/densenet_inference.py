@@ -81,9 +81,7 @@ class _Placement:
 class _Stem:
     """conv0, norm0, relu and pool0; a maximum commutes with adding a bias and with relu."""
 
-    def __init__(
-        self, conv: nn.Conv2d, norm: nn.BatchNorm2d, ops: Ops, to: _Placement
-    ) -> None:
+    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, ops: Ops, to: _Placement) -> None:
         scale, shift = _affine(norm)
         self._ops = ops
         self._weight = to(conv.weight.double() * scale.view(-1, 1, 1, 1))

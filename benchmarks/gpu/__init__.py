@@ -1,0 +1,1 @@
+"""What a GPU gives: the model alone, decoding, the service, shares of the GPU. `make bench-gpu`."""
