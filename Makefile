@@ -4,6 +4,7 @@
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try,
 #             ARGS='--model stub' for what is around the model)
+# make bench-gpu: the model and the service on a GPU
 # make bench-scaling: its cost as replicas, images and requests grow
 # make chaos: kill parts of the service while it serves (ARGS=--quick for a short try)
 # make overload: offer ten times what it can do
@@ -18,7 +19,7 @@ PHOTOS ?=
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 
-.PHONY: serve test check fuzz bench bench-scaling chaos overload image clean
+.PHONY: serve test check fuzz bench bench-gpu bench-scaling chaos overload image clean
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG) $(ARGS)
@@ -40,6 +41,9 @@ fuzz: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-gpu: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks.gpu $(ARGS)
 
 bench-scaling: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks.scaling $(ARGS)

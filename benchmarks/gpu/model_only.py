@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ def measure_model(weights: Weights, seconds: float, with_compile: bool) -> dict[
             inputs = torch.randn(shape, device="cuda", dtype=dtype)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             rates[size] = {
-                "eager": size / _time(lambda x=inputs: eager(x), seconds),
+                "eager": size / _time(partial(eager, inputs), seconds),
                 "eager, graph": size / _time(_capture(eager, inputs), seconds),
                 "fused, graph": size / _time(_capture(fused, inputs), seconds),
             }
@@ -79,7 +81,8 @@ def _predict_until(model: CudaModel, images: ImageBatch, end: float) -> int:
 def _capture(
     network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor
 ) -> Callable[[], object]:
-    with torch.cuda.stream(torch.cuda.Stream()):
+    stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream):
         for _ in range(2):
             network(inputs)
     graph = torch.cuda.CUDAGraph()
@@ -97,13 +100,15 @@ def _time(call: Callable[[], object], seconds: float) -> float:
 
 def _timings(call: Callable[[], object], seconds: float) -> Iterator[float]:
     for _ in range(REPEATS):
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        event: Any = torch.cuda.Event
+        first, last = event(enable_timing=True), event(enable_timing=True)
         start, count = time.perf_counter(), 0
         first.record()
         while not count or time.perf_counter() - start < seconds:
             call()
             count += 1
-            torch.cuda.current_stream().synchronize() if count % 8 == 0 else None
+            if count % 8 == 0:  # else thousands of calls are queued
+                torch.cuda.current_stream().synchronize()
         last.record()
         last.synchronize()
         yield first.elapsed_time(last) / 1000 / count

@@ -5,6 +5,7 @@ from typing import Any
 
 
 def write_page(results: Mapping[str, Any]) -> str:
+    """results: as JSON gives it back; `notes` are paragraphs of whoever measured."""
     return "\n".join(_lines(results)) + "\n"
 
 
@@ -14,6 +15,8 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"`make bench-gpu`; photos: {results['photos']}."
     yield ""
+    for note in results.get("notes", ()):
+        yield from (note, "")
     yield from _table(("", ""), machine.items())
     if "model" in results:
         yield from _section("The model alone, images/s")
@@ -42,8 +45,8 @@ def _service(classifiers: str, results: Mapping[str, Any]) -> Iterator[str]:
     yield "p50 and p99: at 70 % of the closed loop's rate (in ms); GPU: nvidia-smi, closed loop."
     yield ""
     head = ("requests", "images/s", "p50", "p99", "closed p50", "closed p99", "GPU, %", "wrong")
-    columns = ("images_per_s", "p50_ms", "p99_ms", "closed_p50_ms", "closed_p99_ms")
-    columns += ("gpu_percent", "wrong")
+    latencies = ("p50_ms", "p99_ms", "closed_p50_ms", "closed_p99_ms")
+    columns = ("images_per_s", *latencies, "gpu_percent", "wrong")
     rows = [
         (f"{case['images']} {case['name']}", *(case[column] for column in columns))
         for case in results[f"service_{classifiers}"]

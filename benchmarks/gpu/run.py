@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import torch
 
 from benchmarks.gpu.model_only import measure_engine, measure_model
@@ -100,8 +101,8 @@ def service(arguments: argparse.Namespace, photos: Photos, setup: Setup) -> dict
             found[f"service_{classifiers}"] = measure_service(
                 config, port, photos, arguments.seconds, log_path, in_full
             )
-        except StartFailed as error:
-            log(f"the service did not start: {error}")
+        except (StartFailed, aiohttp.ClientError) as error:
+            log(f"not measured with {classifiers} Classifiers: {error}")
     return found | {"ingresses": arguments.ingresses}
 
 

@@ -23,7 +23,8 @@ def run_together(worker: Callable[..., Any], count: int, *arguments: object) -> 
 
 def decode_all_cores(files: Sequence[bytes], seconds: float) -> float:
     """Images a second, with a process on each core."""
-    return sum(run_together(_decode, len(os.sched_getaffinity(0)), list(files), seconds))
+    rates: list[float] = run_together(_decode, len(os.sched_getaffinity(0)), list(files), seconds)
+    return sum(rates)
 
 
 def _decode(barrier: Barrier, files: list[bytes], seconds: float) -> float:

@@ -1,5 +1,6 @@
 """The model on a GPU, in torch: CUDA graphs on two lanes, in fp16 or bf16."""
 
+import logging
 from queue import SimpleQueue
 
 import numpy as np
@@ -11,13 +12,16 @@ from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Precision
 from deployments.model.checkpoint import build_network
 from deployments.model.cuda_lane import Lane, Network
-from deployments.model.densenet_inference import DenseNetForInference
+from deployments.model.densenet_inference import DenseNetForInference, Ops
+from deployments.model.densenet_ops import TorchOps
 from deployments.model.torch_engine import DTYPES, choose_precision, raising_device_lost
 from deployments.model.weights import Weights
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)
 """A batch runs as the next larger one of these, at most half as large again from 32 on. Batches of
 256 gain nothing from host to host (measured on an H100)."""
+
+logger = logging.getLogger("ray.serve")
 
 
 class CudaModel:
@@ -68,9 +72,26 @@ class CudaModel:
 
 
 def optimise(network: torch.nn.Module, dtype: torch.dtype) -> Network:
-    """The network on the GPU: a DenseNet as fused kernels, any other as it is."""
-    if isinstance(network, DenseNet) and dtype != torch.float32:
+    """The network on the GPU: a DenseNet-121 rewritten, any other one as it is."""
+    if isinstance(network, DenseNet):
+        return DenseNetForInference(network, _choose_ops(dtype), torch.device("cuda"), dtype)
+    return network.to("cuda", dtype).to(memory_format=torch.channels_last)
+
+
+def _choose_ops(dtype: torch.dtype) -> Ops:
+    """Triton's kernels, in fp16 and bf16, if they compile here; else torch's own operations."""
+    if dtype == torch.float32:
+        return TorchOps()
+    try:
         from deployments.model.densenet_triton import TritonOps
 
-        return DenseNetForInference(network, TritonOps(), torch.device("cuda"), dtype)
-    return network.to("cuda", dtype).to(memory_format=torch.channels_last)
+        ops = TritonOps()
+        ops.compile_one(dtype)
+    except Exception as error:  # noqa: BLE001, Triton and its compilers raise errors of many kinds
+        logger.warning(
+            "the model runs at a third of its speed: its kernels do not compile here (%s). "
+            "Install Triton, which comes with torch for CUDA, and a C compiler.",
+            error,
+        )
+        return TorchOps()
+    return ops

@@ -6,16 +6,16 @@ of another lane's batch travel to the GPU.
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from deployments.common.errors import StartupError
-from deployments.common.rpc_types import IMAGENET_MEAN, IMAGENET_STD, ImageBatch
+from deployments.common.rpc_types import ImageBatch
+from deployments.model.spec import SPEC
 
-INPUT_PX = 224
-NUM_CLASSES = 1000
 WARM_UP_RUNS = 2
 """Before a capture: cuDNN measures its algorithms in the first run, and Triton compiles."""
 
@@ -31,23 +31,24 @@ class Lane:
         """Capture what fits into the GPU's memory. Raises StartupError if nothing does."""
         largest = max(batch_sizes)
         self._network = network
-        self._stream = torch.cuda.Stream()
-        self._done = torch.cuda.Event(blocking=True)  # waiting for it takes no CPU
-        pixels_shape = (largest, INPUT_PX, INPUT_PX, 3)
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        # Waiting for it takes no CPU.
+        self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        pixels_shape = (largest, SPEC.input_px, SPEC.input_px, 3)
         self._host_pixels = torch.empty(pixels_shape, dtype=torch.uint8, pin_memory=True)
-        self._host_rows = torch.empty((largest, NUM_CLASSES), pin_memory=True)
+        self._host_rows = torch.empty((largest, SPEC.num_classes), pin_memory=True)
         self._pixels = torch.zeros(pixels_shape, dtype=torch.uint8, device="cuda")
         self._inputs = torch.zeros(pixels_shape, dtype=dtype, device="cuda").permute(0, 3, 1, 2)
-        self._rows = torch.zeros((largest, NUM_CLASSES), device="cuda")
-        self._scale = _channels(1 / (255 * IMAGENET_STD), dtype)
-        self._shift = _channels(-IMAGENET_MEAN / IMAGENET_STD, dtype)
+        self._rows = torch.zeros((largest, SPEC.num_classes), device="cuda")
+        self._scale = _channels(1 / SPEC.pixel_std, dtype)
+        self._shift = _channels(-SPEC.pixel_mean / SPEC.pixel_std, dtype)
         self._graphs = self._capture_all(batch_sizes)
         self.max_batch_size = max(self._graphs)
 
     def _capture_all(self, batch_sizes: Sequence[int]) -> dict[int, torch.cuda.CUDAGraph]:
         """The largest first: the smaller ones then reuse its memory."""
         graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        pool = torch.cuda.graph_pool_handle()
+        pool: Any = torch.cuda.graph_pool_handle()
         for batch_size in sorted(batch_sizes, reverse=True):
             try:
                 graphs[batch_size] = self._capture(batch_size, pool)
@@ -61,7 +62,7 @@ class Lane:
             )
         return graphs
 
-    def _capture(self, batch_size: int, pool: tuple[int, int]) -> torch.cuda.CUDAGraph:
+    def _capture(self, batch_size: int, pool: Any) -> torch.cuda.CUDAGraph:
         with torch.cuda.stream(self._stream):
             for _ in range(WARM_UP_RUNS):
                 self._forward(batch_size)
@@ -100,5 +101,5 @@ class Lane:
         torch.addcmul(self._shift, inputs, self._scale, out=inputs)
 
 
-def _channels(values: NDArray[np.float32], dtype: torch.dtype) -> torch.Tensor:
+def _channels(values: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32)).to("cuda", dtype).view(1, 3, 1, 1)

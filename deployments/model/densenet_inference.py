@@ -5,7 +5,7 @@ norm2 is folded into the convolution before it, norm0 into the stem; a transitio
 its 1x1 convolution, which commutes with the mean. The norms that stand before a relu remain.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -103,7 +103,7 @@ class _Stem:
 class _Transition:
     """norm, relu, the mean of 2x2 pixels, then the 1x1 convolution."""
 
-    def __init__(self, transition: nn.Module, ops: Ops, to: _Placement) -> None:
+    def __init__(self, transition: Any, ops: Ops, to: _Placement) -> None:
         self._ops = ops
         self._scale, self._shift = (to(each, torch.float32) for each in _affine(transition.norm))
         self._weight = to(transition.conv.weight[:, :, 0, 0].T)
@@ -121,7 +121,7 @@ class _Block:
 
     def __init__(self, block: nn.Module, ops: Ops, to: _Placement) -> None:
         self._ops = ops
-        layers = list(block.children())
+        layers: list[Any] = list(block.children())
         self._bottlenecks = [_fold_bottleneck(each, to) for each in layers]
         self._weights = [to(each.conv2.weight) for each in layers]
         self.channels = len(self._bottlenecks[-1].scale) + len(self._weights[-1])
@@ -133,7 +133,7 @@ class _Block:
             self._ops.grow(hidden, weight, size, buffer[:, start : start + len(weight)])
 
 
-def _fold_bottleneck(layer: nn.Module, to: _Placement) -> Bottleneck:
+def _fold_bottleneck(layer: Any, to: _Placement) -> Bottleneck:
     scale, shift = _affine(layer.norm1)
     after_scale, after_shift = _affine(layer.norm2)
     weight = layer.conv1.weight[:, :, 0, 0].double() * after_scale.view(-1, 1)
@@ -144,6 +144,6 @@ def _fold_bottleneck(layer: nn.Module, to: _Placement) -> Bottleneck:
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
     """The scale and the shift, float64 (channels,), that a norm is at inference."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
+    mean, variance = (dict(norm.named_buffers())[f"running_{name}"] for name in ("mean", "var"))
+    scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+    return scale, norm.bias.double() - mean.double() * scale
