@@ -110,7 +110,7 @@ class Scaling:
         rates = []
         for classifiers, ingresses in REPLICAS:
             log(f"{classifiers} Classifier and {ingresses} Ingress replicas")
-            # A share of a core each, lest Ray find no room for them on a small machine.
+            # A share of a core each, so that Ray finds room for them on a small machine.
             share = {"ray_actor_options": {"num_cpus": CORES / 8}}
             changes: dict[str, Mapping[str, Any]] = {
                 "Classifier": {"num_replicas": classifiers},

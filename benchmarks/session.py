@@ -41,7 +41,7 @@ class Session:
         record, in_flight = self._record, self._plan.concurrency
         self._measure("lone", record.lone, server, target, 1)
         self._measure("singles", record.singles, server, target, in_flight)
-        # Four requests at least, lest a server be idle between two of them.
+        # Four requests at least, so that no server is idle between two of them.
         in_flight = max(in_flight // record.eights.images, 4)
         self._measure("eights", record.eights, server, target, in_flight)
         record.memory = server.usage()

@@ -50,7 +50,7 @@ class Found:
     unanswered: requests that got neither an answer nor a refusal of ours.
     normal_after_s: from the end of the load to the first of ten answers in a row that took no
         longer than is normal.
-    stolen_percent: of the cores' time, what other virtual machines took during the load: whoever
+    stolen_percent: of the cores' time, what other virtual machines took during the load: anyone who
         has no core for a moment answers nobody.
     """
 

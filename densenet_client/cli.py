@@ -36,7 +36,7 @@ def main() -> int:
         print_error(explain(error))
         return NOT_STARTED
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it ends.
+        # The reader of our output has gone. Python would complain once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     except KeyboardInterrupt:

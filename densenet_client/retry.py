@@ -29,7 +29,7 @@ class Step:
 Flow = Generator[Step, Reply, T]
 """Yields what is to be sent, is given each reply, and returns a T.
 
-Whoever runs it does the I/O, with threads or with asyncio.
+The caller does the I/O, with threads or with asyncio.
 """
 
 

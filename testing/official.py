@@ -1,6 +1,6 @@
 """The application of `deployments.app`, with another file as the official one.
 
-Its SHA-256 is the environment's, since the official file cannot be had where tests run.
+Its SHA-256 is the environment's, since the official file is not available to tests.
 """
 
 import os

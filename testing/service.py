@@ -106,9 +106,9 @@ class Service:
         return {replica["pid"] for replica in deployments[deployment]["replicas"]}
 
     def front_bytes(self) -> dict[int, int]:
-        """The HTTP proxy and the Ingress replicas, what takes in what clients send: by process
+        """HAProxy and the Ingress replicas, what takes in what clients send: by process
         the memory that is its own. Ray's object store is not."""
-        names = ("ray::ProxyActor", "ray::ServeReplica:densenet:Ingress")
+        names = ("ray::ServeReplica:densenet:Ingress", "haproxy")
         return {pid: _private_bytes(pid) for name in names for pid in self.find(name)}
 
     def wait_until_ready(self) -> None:

@@ -46,7 +46,7 @@ class QueuedRequest:
     """The images of one request; made inside a running event loop.
 
     batch: the images. deadline, arrived: on the clock of `time.monotonic`, seconds.
-    done: a BatchResult once every image has a result, or DeadlineExceeded. Whoever no longer
+    done: a BatchResult once every image has a result, or DeadlineExceeded. A caller that no longer
         wants it cancels it. `release` is told of each image that waits no more.
     """
 

@@ -111,7 +111,7 @@ class Overloaded(ServiceUnavailable):
 
 
 class QueueFull(Overloaded):
-    """Whoever comes now is refused, however much time the request has.
+    """The queue is too long: requests are rejected, however much time they have.
 
     open_for_s: how long the Ingress rejects other requests by itself, before they cost anything:
         a fraction of what it takes to empty a queue.

@@ -1,4 +1,4 @@
-"""Spans of our own beside those of Ray Serve: none, until `tracing_config` switches them on.
+"""Spans beside those of Ray Serve: none, until `tracing_config` switches them on.
 
 Ray sets the provider of tracers and the context of each request.
 """

@@ -1,4 +1,4 @@
-"""HAProxy of a Ray of our own: its files, and its end."""
+"""HAProxy of the local Ray: its files, and its end."""
 
 import os
 import socket

@@ -26,7 +26,7 @@ SERVER_MARGIN_S = 5
 
 @dataclass(frozen=True)
 class RayOptions:
-    """Of a Ray of our own; one that is joined has been started already.
+    """Options of the local Ray; a Ray that the launcher joins has its own.
 
     node_ip: None for what Ray finds, which opens its ports on all interfaces.
     """
@@ -66,7 +66,7 @@ def check_port(host: str, port: int, option: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise StartupError(
-                f"port {port} of {host} cannot be had ({error.strerror}). Stop what uses it, "
+                f"port {port} of {host} is not free ({error.strerror}). Stop what uses it, "
                 f"or set another '{option}'."
             ) from error
 
@@ -90,7 +90,7 @@ def start_ray(config: Config, ray_options: RayOptions) -> str:
 
 
 def find_ray_core() -> list[psutil.Process]:
-    """The processes of a Ray of our own that nothing works without; none where it was joined."""
+    """The processes that a local Ray cannot do without; empty if the launcher joined a Ray."""
     children = psutil.Process().children()
     return [child for child in children if child.name() in ("gcs_server", "raylet")]
 
@@ -116,7 +116,7 @@ def stay_on_localhost() -> None:
 
 
 def end_ray() -> None:
-    """Leave Ray; one of our own ends, with every process of it, whatever state they are in."""
+    """Leave Ray; a local one ends with every process of it, whatever state they are in."""
     processes = psutil.Process().children(recursive=True)
     ray.shutdown()
     give_up = time.monotonic() + EXIT_WITHIN_S

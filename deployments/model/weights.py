@@ -61,7 +61,7 @@ def fetch_checkpoint(weights: Weights) -> Path:
 
 
 def explain_stand_in(official: OfficialFile = SPEC.official) -> str:
-    """What the stand-in is, and what brings the official weights: for whoever runs the service."""
+    """What the stand-in is, and what brings the official weights: for the operator."""
     return (
         f"{SPEC.stand_in.title} stands in for {SPEC.title}: the official weights are not on this "
         f"machine.\n  On a machine with internet: curl -O {official.url}\n"

@@ -32,6 +32,7 @@ def test_every_picture_gets_its_class_in_order(
         (b"\xff\xd8\xff\xe0 broken", "undecodable_image"),
         (b"\xff\xd8\xff" + bytes(11 * 2**20), "image_too_large"),
     ],
+    ids=["empty", "text", "broken", "large"],
 )
 def test_a_bad_image_is_a_failure_alone_and_among_good_ones(
     service: Service, pictures: list[Image.Image], data: bytes, code: str

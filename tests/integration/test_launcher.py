@@ -139,7 +139,7 @@ def test_a_port_that_is_taken_ends_the_launcher_at_once(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         service = start(write_config(tmp_path, port))
         assert service.wait() == 1
-    assert f"port {port} of 127.0.0.1 cannot be had" in service.output
+    assert f"port {port} of 127.0.0.1 is not free" in service.output
     assert "Traceback" not in service.output
 
 

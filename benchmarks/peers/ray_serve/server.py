@@ -1,7 +1,7 @@
 """A plain Ray Serve application, batching as "Dynamic request batching" of its guides teaches.
 
 One deployment, `@serve.batch` with a power of two as its size and the default wait of 10 ms,
-and `max_ongoing_requests` above the batch size, lest batches never fill.
+and `max_ongoing_requests` above the batch size, so that batches fill.
 """
 
 import asyncio

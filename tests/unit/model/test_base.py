@@ -44,7 +44,7 @@ ENGINES = [("torch", "fp32"), ("torch", "fp16"), ("openvino", "fp32"), ("openvin
 
 @pytest.fixture(autouse=True, scope="module")
 def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of our own, empty at first."""
+    """A private cache, empty at first."""
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("cache")
         patch.setenv("XDG_CACHE_HOME", str(home))

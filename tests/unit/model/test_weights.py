@@ -1,4 +1,4 @@
-"""Which weights are served: found, downloaded or stood in for, against a server of our own."""
+"""Which weights are served: found, downloaded or stood in for, against a local server."""
 
 import hashlib
 import socket
@@ -84,7 +84,7 @@ def server() -> Iterator[_Server]:
 
 @pytest.fixture(autouse=True)
 def torch_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Caches of our own, empty at first."""
+    """Private caches, empty at first."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch"
