@@ -108,8 +108,9 @@ class Service:
     def front_bytes(self) -> dict[int, int]:
         """HAProxy and the Ingress replicas, what takes in what clients send: by process
         the memory that is its own. Ray's object store is not."""
-        names = ("ray::ServeReplica:densenet:Ingress", "haproxy")
-        return {pid: _private_bytes(pid) for name in names for pid in self.find(name)}
+        ingresses = self.find("ray::ServeReplica:densenet:Ingress")
+        haproxies = [pid for pid in self.processes() if _name(pid) == "haproxy"]
+        return {pid: _private_bytes(pid) for pid in (*ingresses, *haproxies)}
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_WITHIN_S
@@ -167,6 +168,13 @@ def _command_line(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""  # it has ended
 
 
 def _private_bytes(pid: int) -> int:

@@ -164,7 +164,9 @@ def test_an_unexpected_failure_is_told_in_our_words_and_traced_in_the_log(
     assert any("secret of 1 images" in trace for trace in traces)
 
 
-def test_a_path_beside_the_application_is_not_found_in_our_form(service: Service, tmp_path: Path) -> None:
+def test_a_path_beside_the_application_is_not_found_in_our_form(
+    service: Service, tmp_path: Path
+) -> None:
     document = yaml.safe_load(service.config.read_text())
     (application,) = document["applications"]
     elsewhere = {**application, "route_prefix": "/elsewhere"}
