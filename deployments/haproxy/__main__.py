@@ -19,7 +19,9 @@ def main(arguments: list[str]) -> None:
     """Never returns. Exits with the cause if Ray's file is not as expected; Ray logs it."""
     config = Path(arguments[arguments.index("-f") + 1])
     try:
-        adapted = keep(config, arguments, adapt(config.read_text()))
+        adapted = keep(
+            config, arguments, adapt(config.read_text(), os.environ.get("DENSENET_BIND_HOST"))
+        )
     except UnexpectedConfig as error:
         sys.exit(f"{config} is not what this version of densenet-serve can adapt: {error}")
     write(config, adapted)

@@ -79,9 +79,16 @@ class Section:
         raise UnexpectedConfig(f"'{self.title}' has no line like '{pattern}'")
 
 
-def adapt(text: str) -> str:
-    """Returns the configuration that this service wants. Raises UnexpectedConfig."""
+def adapt(text: str, bind_host: str | None = None) -> str:
+    """Returns the configuration that this service wants. Raises UnexpectedConfig.
+
+    bind_host: where HAProxy is to listen, if not at the address that Ingress replicas use.
+    """
     sections = parse(text)
+    if bind_host is not None:
+        for each in sections:
+            if each.title in ("frontend http_frontend", "frontend grpc_frontend"):
+                bind(each, bind_host)
     adapt_global(find(sections, "global"))
     adapt_defaults(find(sections, "defaults"))
     adapt_http(find(sections, "frontend http_frontend"))
@@ -90,6 +97,13 @@ def adapt(text: str) -> str:
     for title in ("frontend prometheus", "listen stats"):
         sections.remove(find(sections, title))
     return "\n".join(line for each in sections for line in (each.title, *each.lines)) + "\n"
+
+
+def bind(section: Section, host: str) -> None:
+    """Listen on another address, at the same port."""
+    lines = [line for line in section.lines if line.strip().startswith("bind ")]
+    moved = [re.sub(r"bind \S+:(\d+)", rf"bind {host}:\1", line) for line in lines]
+    section.replace(r" +bind \S+:\d+.*", *moved)
 
 
 def parse(text: str) -> list[Section]:

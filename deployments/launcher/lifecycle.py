@@ -26,6 +26,7 @@ from deployments.launcher.ray_cluster import (
     end_ray,
     find_ray_core,
     is_alive,
+    replica_host,
     start_ray,
 )
 from deployments.model.spec import SPEC
@@ -103,7 +104,7 @@ def run(config: Config, ray_options: RayOptions, stop: StopSignal) -> None:
 def deploy(config: Config, dashboard: str) -> None:
     serve.start(
         proxy_location=config.schema.proxy_location,
-        http_options=config.schema.http_options.model_dump(),
+        http_options={**config.schema.http_options.model_dump(), "host": replica_host(config)},
         grpc_options=config.schema.grpc_options.model_dump(),
         logging_config=config.schema.logging_config,
         tracing_config=config.schema.tracing_config,

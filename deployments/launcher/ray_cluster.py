@@ -20,6 +20,9 @@ LOCALHOST = "127.0.0.1"
 EXIT_WITHIN_S = 1.0
 """How long Ray's processes may take to end when they are told to, before they are killed."""
 
+BIND_HOST = "DENSENET_BIND_HOST"
+"""For `deployments.haproxy`: the address of its frontends."""
+
 SERVER_MARGIN_S = 5
 """HAProxy waits for an Ingress so much longer than the Ingress for itself: for one that hangs."""
 
@@ -82,11 +85,22 @@ def start_ray(config: Config, ray_options: RayOptions) -> str:
     options = ray_options.as_arguments() if address == "local" else {}
     if options.get("_node_ip_address") == LOCALHOST:
         stay_on_localhost()
+        bind_haproxy(config.schema.http_options.host)
     try:
         context = ray.init(address=address, namespace="serve", log_to_driver=True, **options)
     except ConnectionError as error:
         raise StartupError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
     return str(context.dashboard_url)
+
+
+def bind_haproxy(host: str) -> None:
+    """Let HAProxy alone listen on `host`; it finds the Ingress replicas on 127.0.0.1."""
+    os.environ[BIND_HOST] = host
+
+
+def replica_host(config: Config) -> str:
+    """Where Ingress replicas listen."""
+    return LOCALHOST if BIND_HOST in os.environ else config.schema.http_options.host
 
 
 def find_ray_core() -> list[psutil.Process]:

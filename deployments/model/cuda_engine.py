@@ -25,7 +25,7 @@ logger = logging.getLogger("ray.serve")
 
 
 class CudaModel:
-    """Meets `model.Model`.
+    """Implements `base.Model`.
 
     gpu_fraction: how much of the GPU's memory this process may take; its computing time is
     shared with the other processes whatever this says.

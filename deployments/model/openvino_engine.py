@@ -38,7 +38,7 @@ logger = logging.getLogger("ray.serve")
 
 
 class OpenVINOModel:
-    """Meets `model.Model`: a stream for each core, each with one thread and one image.
+    """Implements `base.Model`: a stream for each core, each with one thread and one image.
 
     Threads that wait for one another within a batch lose time whenever another process has
     a core of theirs; streams do not wait for one another. Nor does an image wait for others:

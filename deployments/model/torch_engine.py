@@ -19,7 +19,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchModel:
-    """Meets `model.Model`."""
+    """Implements `base.Model`."""
 
     engine = "torch"
     streams = 1
