@@ -1,6 +1,7 @@
 """HAProxy of the local Ray: its files, and its end."""
 
 import os
+import random
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+PORTS_OF_REPLICAS = 100
+"""More Ingress replicas than a machine has cores."""
 
 
 @contextmanager
@@ -39,7 +43,43 @@ def describe_paths(folder: Path) -> dict[str, str]:
 
 
 def describe_ports() -> dict[str, str]:
-    """Of Ray's own proxy, to which HAProxy turns while there is no Ingress. For Ray."""
+    """Ports behind HAProxy, for Ray: of Ray's own proxy, and of the Ingress replicas.
+
+    By default the replicas of two services take the same gRPC port: gRPC shares it between them,
+    and a client of one service gets responses of the other.
+    """
+    return {**_describe_proxy_ports(), **_describe_replica_ports()}
+
+
+def _describe_replica_ports() -> dict[str, str]:
+    http, grpc = find_free_range(), find_free_range()
+    return {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http.stop - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc.stop - 1),
+    }
+
+
+def find_free_range() -> range:
+    """Ports below those that the system gives out by itself, at random, all free."""
+    while True:
+        start = random.randrange(10_240, 32_768 - PORTS_OF_REPLICAS)  # noqa: S311, no secret
+        ports = range(start, start + PORTS_OF_REPLICAS)
+        if all(map(_is_free, ports)):
+            return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+
+def _describe_proxy_ports() -> dict[str, str]:
     with socket.socket() as http, socket.socket() as grpc:
         http.bind(("", 0))
         grpc.bind(("", 0))

@@ -6,6 +6,8 @@ control headers that a client sent to Ray, and gives the few responses that Ray 
 our form.
 """
 
+import asyncio
+import contextlib
 import http
 import logging
 
@@ -42,6 +44,9 @@ _IN_REPLICA = [
 """The application itself ends a request in its time and when its client leaves. So Ray needs no
 tasks of its own for that, and does not read a body before the application asks for it."""
 
+DRAIN_BYTES = 64 * 2**10
+DRAIN_TIMEOUT_S = 5.0
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -76,9 +81,10 @@ class EdgeMiddleware:
         request_id = choose_request_id(Headers(scope=scope).get("x-request-id", ""))
         kept = [each for each in scope["headers"] if each[0] not in _CONTROL_HEADERS]
         scope["headers"] = [*kept, (b"x-request-id", request_id.encode()), *self._control_headers]
-        response = _ResponseInterceptor(send, request_id)
+        body = _Body(scope, receive)
+        response = _ResponseInterceptor(send, request_id, body)
         try:
-            await self._app(scope, receive, response.send)
+            await self._app(scope, body.receive, response.send)
         except Exception:
             logger.exception("Ray failed on request %s", request_id)
         if not response.has_begun:
@@ -87,10 +93,42 @@ class EdgeMiddleware:
             await render_error(error, scope["path"])(scope, receive, response.send_ours)
 
 
+class _Body:
+    """A body on its way in; the rest of a small one is read before the response begins.
+
+    HAProxy forgets that a client's connection is busy if the response ends before the request
+    does: the next request on it then waited for 30 s, seen through Caddy.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "0")
+        is_small = declared.isdecimal() and int(declared) <= DRAIN_BYTES
+        has_body = declared != "0" or "transfer-encoding" in headers
+        self._is_owed = has_body and is_small and "expect" not in headers
+        self._receive = receive
+        self._received_bytes = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received_bytes += len(message.get("body", b""))
+        if not message.get("more_body", False) or self._received_bytes > DRAIN_BYTES:
+            self._is_owed = False
+        return message
+
+    async def drain(self) -> None:
+        """Read the rest, for a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                while self._is_owed:
+                    await self.receive()
+
+
 class _ResponseInterceptor:
     """The application's response goes through; one of Ray's own is held back."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, body: _Body) -> None:
+        self._body = body
         self.has_begun = False
         self.ray_status: int | None = None
         self._send = send
@@ -101,6 +139,7 @@ class _ResponseInterceptor:
             if not any(name == b"x-model-version" for name, _ in message["headers"]):
                 self.ray_status = message["status"]
                 return
+            await self._body.drain()
             self.has_begun = True
         if self.has_begun:
             await self._send(message)
