@@ -42,7 +42,7 @@ def build(args: Settings, official: OfficialFile) -> Application:
     device = choose_device(args)
     chosen = weights.resolve(args.weights, official.at(args.weights_url))
     if chosen.source == "stand_in":
-        logger.warning("%s\n  Reason: %s", weights.explain_stand_in(), chosen.reason)
+        logger.warning(weights.explain_stand_in(chosen.reason))
     num_gpus = args.gpu_fraction if device == "cuda" else 0
     load = partial(load_model, chosen, device, args.engine, args.precision, args.gpu_fraction)
     return bind(args, chosen, load, num_gpus)

@@ -48,6 +48,10 @@ def write_config(folder: Path, port: int, **args: Any) -> Path:
     return path
 
 
+HAPROXY = 0
+"""In the place of a process id."""
+
+
 class Service:
     """A running launcher, and what it has printed so far."""
 
@@ -106,11 +110,15 @@ class Service:
         return {replica["pid"] for replica in deployments[deployment]["replicas"]}
 
     def front_bytes(self) -> dict[int, int]:
-        """HAProxy and the Ingress replicas, what takes in what clients send: by process
-        the memory that is its own. Ray's object store is not."""
+        """By process, the private memory of what reads the bytes of clients; no shared memory.
+
+        HAProxy has a new process after each reload, so all of its processes count as one.
+        """
         ingresses = self.find("ray::ServeReplica:densenet:Ingress")
         haproxies = [pid for pid in self.processes() if _name(pid) == "haproxy"]
-        return {pid: _private_bytes(pid) for pid in (*ingresses, *haproxies)}
+        return {pid: _private_bytes(pid) for pid in ingresses} | {
+            HAPROXY: sum(map(_private_bytes, haproxies))
+        }
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_WITHIN_S
@@ -178,7 +186,10 @@ def _name(pid: int) -> str:
 
 
 def _private_bytes(pid: int) -> int:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0  # it has ended
     return 1024 * sum(map(int, re.findall(r"^Pss_Anon: +(\d+) kB", text, re.MULTILINE)))
 
 

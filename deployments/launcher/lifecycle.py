@@ -29,6 +29,7 @@ from deployments.launcher.ray_cluster import (
     replica_host,
     start_ray,
 )
+from deployments.model.cache import recall_failure
 from deployments.model.spec import SPEC
 from deployments.model.weights import explain_stand_in
 
@@ -150,12 +151,21 @@ def ask_ready(config: Config) -> requests.Response:
 def announce(config: Config, dashboard: str) -> None:
     version = ask_ready(config).headers["X-Model-Version"]
     if version == SPEC.stand_in.version:
-        print(f"WARNING: {explain_stand_in()}", flush=True)
+        print(f"WARNING: {explain_stand_in(find_download_failure(config))}", flush=True)
     grpc = f"gRPC: port {config.schema.grpc_options.port}, " if config.serves_grpc else ""
     print(
         f"Ready: {config.url}  ({grpc}weights: {version}, dashboard: http://{dashboard})",
         flush=True,
     )
+
+
+def find_download_failure(config: Config) -> str:
+    """Why the official weights are missing, as the application noted it on this machine."""
+    for application in config.schema.applications:
+        url = SPEC.official.at(application.args.get("weights_url")).url
+        if (failure := recall_failure(url)) is not None:
+            return f"{url}: {failure}"
+    return "see the log of the application's build"
 
 
 def drain(config: Config, stop: StopSignal) -> None:

@@ -60,11 +60,11 @@ def fetch_checkpoint(weights: Weights) -> Path:
     return checkpoint_path(weights.official.name)
 
 
-def explain_stand_in(official: OfficialFile = SPEC.official) -> str:
-    """What the stand-in is, and what brings the official weights: for the operator."""
+def explain_stand_in(reason: str, official: OfficialFile = SPEC.official) -> str:
+    """What the stand-in is, why, and what brings the official weights: for the operator."""
     return (
         f"{SPEC.stand_in.title} stands in for {SPEC.title}: the official weights are not on this "
-        f"machine.\n  On a machine with internet: curl -O {official.url}\n"
+        f"machine.\n  Reason: {reason}\n  On a machine with internet: curl -O {official.url}\n"
         f"  Put the file into {checkpoint_path(official.name).parent}, then start the service "
         "again."
     )

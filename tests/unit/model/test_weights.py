@@ -133,7 +133,7 @@ def test_without_a_server_the_stand_in_answers_with_the_reason() -> None:
 
 
 def test_the_advice_for_auto_is_one_command_and_where_to_put_the_file(torch_home: Path) -> None:
-    advice = explain_stand_in(official_at(UNREACHABLE))
+    advice = explain_stand_in("no connection", official_at(UNREACHABLE))
     assert "EfficientNet-Lite0 stands in for DenseNet-121" in advice
     assert f"curl -O {UNREACHABLE}\n" in advice
     assert f"into {torch_home}/hub/checkpoints," in advice
