@@ -40,11 +40,12 @@ class NotHealed(Exception):
 def write_config(folder: Path, port: int, import_path: str, **args: Any) -> Path:
     """`serve_config.yaml` with two replicas of each tier, no two of a tier on one node."""
     document = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    document["http_options"]["port"] = port
+    # HAProxy finds the Ingress replicas at the address of their node.
+    document["http_options"] |= {"host": "0.0.0.0", "port": port}  # noqa: S104
     del document["grpc_options"]
     (application,) = document["applications"]
     application["import_path"] = import_path
-    application["args"] |= args
+    application["args"] |= {"allow_anonymous": True, **args}
     application["logging_config"]["logs_dir"] = str(folder / "logs")
     for deployment in application["deployments"]:
         deployment |= {"num_replicas": REPLICAS, "max_replicas_per_node": 1}

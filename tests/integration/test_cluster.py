@@ -23,11 +23,11 @@ def write_cluster_config(folder: Path) -> Path:
     """With a stub for a model, in a hurry, and on one machine: three nodes have one port 5000."""
     document = yaml.safe_load((ROOT / "config" / "cluster.yaml").read_text())
     document["proxy_location"] = "HeadOnly"
-    document["http_options"] |= {"host": "127.0.0.1", "port": find_free_port()}
+    document["http_options"] |= {"host": "0.0.0.0", "port": find_free_port()}  # noqa: S104
     del document["grpc_options"]
     (application,) = document["applications"]
     application["import_path"] = "testing.stub:build_medium"
-    application["args"] |= {"weights": "auto", "device": "cpu"}
+    application["args"] |= {"weights": "auto", "device": "cpu", "allow_anonymous": True}
     application["logging_config"]["logs_dir"] = str(folder / "logs")
     ingress, classifier = application["deployments"]
     ingress["ray_actor_options"]["num_cpus"] = 0.5
