@@ -1,4 +1,4 @@
-# make serve: install into .venv and serve on localhost:5000 (CONFIG=... for another YAML,
+# make serve: install into .venv and serve on localhost:5000 (PORT=... for another port, CONFIG=... for another YAML,
 #             ARGS='--metrics-port 0' for options of the launcher)
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
@@ -19,10 +19,13 @@ PHOTOS ?=
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 
-.PHONY: serve test check fuzz bench bench-gpu bench-scaling chaos overload image clean
+.PHONY: help serve test check fuzz bench bench-gpu bench-scaling chaos overload image clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
 
 serve: $(VENV)/.serve
-	exec $(VENV)/bin/python -m deployments $(CONFIG) $(ARGS)
+	exec $(VENV)/bin/python -m deployments $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder

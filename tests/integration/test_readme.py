@@ -1,4 +1,4 @@
-"""The README's commands, replayed: what it shows is what comes."""
+"""The documents' commands, replayed: what they show is what comes."""
 
 import json
 import re
@@ -12,12 +12,13 @@ from PIL import Image
 from testing.pictures import encode
 from testing.service import ROOT, Service
 
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = "\n".join(page.read_text() for page in PAGES)
 
 
 def list_commands() -> list[tuple[str, str]]:
     """Each command of a console block, with the output shown under it."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", DOCUMENTS, re.DOTALL)
     pairs = [block[2:].partition("\n") for block in blocks if block.startswith("$ ")]
     return [(command, output.strip()) for command, _, output in pairs]
 
@@ -60,5 +61,5 @@ def test_serve_deploy_is_taken_as_shown(service: Service) -> None:
 
 def test_every_make_target_shown_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"(?:`|\$ )make (\w+)", README)):
+    for target in set(re.findall(r"(?:`|\$ )make (\w+)", DOCUMENTS)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

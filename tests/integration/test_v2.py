@@ -445,8 +445,8 @@ def test_grpc_is_not_reachable_at_another_address_of_the_machine(service: Servic
     assert status == "UNAVAILABLE"
 
 
-def test_the_readmes_example_runs(service: Service, png: list[bytes], tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_documents_examples_run(service: Service, png: list[bytes], tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "open-inference-protocol.md").read_text(), re.DOTALL)
     examples = [block for block in blocks if "import tritonclient" in block]
     assert len(examples) == 2
     for index, name in enumerate(("cat1.jpg", "dog1.jpg")):
