@@ -47,7 +47,9 @@ def running_nginx(upstream: int, folder: Path) -> Iterator[str]:
     make = f"openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem {subject}"
     subprocess.run(make.split(), cwd=folder, check=True, capture_output=True)
     port = find_free_port()
-    lines = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "security.md").read_text(), re.DOTALL)[0]
+    lines = re.findall(
+        r"```nginx\n(.*?)```", (ROOT / "docs" / "security.md").read_text(), re.DOTALL
+    )[0]
     for theirs, mine in {
         "listen 443": f"listen 127.0.0.1:{port}",
         "/etc/nginx/": f"{folder}/",

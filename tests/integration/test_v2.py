@@ -446,7 +446,11 @@ def test_grpc_is_not_reachable_at_another_address_of_the_machine(service: Servic
 
 
 def test_the_documents_examples_run(service: Service, png: list[bytes], tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "open-inference-protocol.md").read_text(), re.DOTALL)
+    blocks = re.findall(
+        r"```python\n(.*?)```",
+        (ROOT / "docs" / "open-inference-protocol.md").read_text(),
+        re.DOTALL,
+    )
     examples = [block for block in blocks if "import tritonclient" in block]
     assert len(examples) == 2
     for index, name in enumerate(("cat1.jpg", "dog1.jpg")):
