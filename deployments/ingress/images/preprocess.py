@@ -26,6 +26,10 @@ _EXIF_TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 
+EXACT_WHITE_PIXELS = 4_000_000
+"""Up to here a transparent picture is laid over white before it is resized, so that it equals the
+opaque one to the last bit. Larger ones are laid over white afterwards, for the sake of memory."""
+
 Span = tuple[float, float]
 
 
@@ -59,9 +63,12 @@ def _preprocess(data: bytes, image_format: str, max_pixels: int) -> NDArray[np.u
 def _center_crop(decoded: Decoded) -> Image.Image:
     full_box = _center_box(*decoded.size, decoded.orientation)
     left, top, right, bottom = (edge / decoded.scale for edge in full_box)
+    image = decoded.image
+    if image.mode == "RGBA" and image.width * image.height <= EXACT_WHITE_PIXELS:
+        image = _composite_on_white(image)
     # Only the part that is kept is resized, in the file's own orientation: turning the
     # 224 pixels afterwards is the same as turning millions before.
-    crop = decoded.image.resize(
+    crop = image.resize(
         (CROP_PX, CROP_PX), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
     )
     return to_upright_rgb(crop, decoded.orientation)
