@@ -5,7 +5,7 @@ from typing import Any
 
 
 def write_page(results: Mapping[str, Any]) -> str:
-    """results: as JSON gives it back; `notes` are paragraphs of whoever measured."""
+    """results: as JSON gives it back; `notes` are paragraphs by the person who measured."""
     return "\n".join(_lines(results)) + "\n"
 
 
