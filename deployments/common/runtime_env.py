@@ -29,6 +29,8 @@ RAY_ENV: Mapping[str, str] = {
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "60",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.ingress.http.edge:middlewares",
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    # On a busy machine HAProxy's manager takes more than Ray's 5 s to start, and Ray would kill it.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     # Each replica exports its counters once a second, and not ten times.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
     # Messages go straight from replica to replica; pixels would go by way of the object store,
