@@ -299,6 +299,8 @@ def test_a_launcher_that_is_killed_leaves_nothing_that_serves(tmp_path: Path) ->
         while set(service.processes()) - set(find_agents(service)):
             assert time.monotonic() < give_up
             time.sleep(0.1)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(service.url, timeout=5)
         for pid in find_agents(service):
             os.kill(pid, signal.SIGKILL)
 
