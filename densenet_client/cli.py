@@ -18,8 +18,8 @@ from densenet_client.arguments import KEY_VARIABLE, parse_arguments
 from densenet_client.client import Client
 from densenet_client.errors import ClientError, StartupError, Unauthorized
 from densenet_client.files import find_names, load
-from densenet_client.formats import BadResults, Csv, Format, Json, compact_results
 from densenet_client.output import Write, make_write, open_output
+from densenet_client.result_formats import BadResults, Csv, Format, Json, compact_results
 from densenet_client.results import Result
 from densenet_client.summary import Summary, describe_unsupported
 from densenet_client.terminal import show_progress

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from densenet_client.errors import StartupError
-from densenet_client.formats import Format, open_results
+from densenet_client.result_formats import Format, open_results
 from densenet_client.results import Result
 from densenet_client.terminal import Table, measure, printable
 

@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from densenet_client.formats import Csv
+from densenet_client.result_formats import Csv
 from deployments.common.labels import load_classes
 from testing.service import ROOT, Service
 

@@ -12,8 +12,8 @@ from deployments.common.errors import Unauthorized
 from deployments.ingress.access_log import AccessLog, describe_request
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import OnRequestEnd, RequestContext
+from deployments.ingress.http.path_rules import rule_of
 from deployments.ingress.http.responses import error_response
-from deployments.ingress.http.route_table import rule_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _MAX_USER_AGENT_CHARS = 200

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from densenet_client import Classification, Failure, Prediction, Result
-from densenet_client.formats import BadResults, Csv, Format, Json, compact_results, open_results
+from densenet_client.result_formats import (
+    BadResults,
+    Csv,
+    Format,
+    Json,
+    compact_results,
+    open_results,
+)
 
 ODD_NAMES = ["plain.jpg", 'a "quoted", name.jpg', "two\nlines.jpg", "déjà 猫.jpg", "\udcff.jpg", ""]
 FORMATS: list[Format] = [Json(), Csv(top_k=2)]
