@@ -17,9 +17,9 @@ from pathlib import Path
 from chaos.faults import FAULTS, Fault
 from chaos.report import Record, Report, Window, summarise
 from testing.cluster import Service, serving, write_config
-from testing.labelled_requests import Gallery, hang, paint
+from testing.labelled_requests import Dataset, photo_data, synthetic_data
 from testing.latency import poisson_arrivals
-from testing.load_client import Client, Question
+from testing.load_client import Client, LabelledRequest
 from testing.log import log
 from testing.machine import describe_machine
 from testing.photos import answer_rightly, read_files, write_checkpoint
@@ -29,23 +29,23 @@ RESULTS = Path(__file__).parent / "results"
 LOAD = 0.5
 """Of the rate of a closed loop: what the service bears while a part of it is missing."""
 
-BUNCH = 8
+BURST = 8
 """Requests that come together: some are under way, and some wait, whenever a fault strikes."""
 
-RECOVERY = 3.0
-"""Of the time that the service was not whole: how long it is then left in peace. What has waited
+COOLDOWN = 3.0
+"""Of the time that the service was not healthy: how long it is then left in peace. What has waited
 meanwhile is done after as long again, at half of what it can do."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """What is asked of which application; `quiet_s`, at least, is between two injections."""
+    """What is asked of which application; `min_cooldown_s`, at least, is between two injections."""
 
     title: str
-    gallery: Gallery
+    dataset: Dataset
     images_a_request: int
     images_a_fault: int
-    quiet_s: float
+    min_cooldown_s: float
 
 
 def main() -> int:
@@ -80,7 +80,7 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
     port = find_free_port()
     if model == "stub":
         images = arguments.images or (6_400 if arguments.quick else 100_000)
-        mode = Mode("A stub for a model: 1 ms an image", paint(), 32, images, 5.0)
+        mode = Mode("A stub for a model: 1 ms an image", synthetic_data(), 32, images, 5.0)
         return mode, write_config(folder, port, "testing.stub:build_fast")
     log("making a checkpoint that tells the photos apart")
     files, source = read_files()
@@ -88,7 +88,7 @@ def prepare(model: str, folder: Path, arguments: argparse.Namespace) -> tuple[Mo
     write_checkpoint(files, checkpoint)
     photos = answer_rightly(files, source, checkpoint)
     images = arguments.images or (200 if arguments.quick else 2_000)
-    mode = Mode(f"DenseNet-121 in fp32, {source}", hang(photos), 4, images, 10.0)
+    mode = Mode(f"DenseNet-121 in fp32, {source}", photo_data(photos), 4, images, 10.0)
     config = write_config(folder, port, "deployments.app:build_app", weights=str(checkpoint))
     return mode, config
 
@@ -97,55 +97,57 @@ def try_all(mode: Mode, config: Path, names: Sequence[str]) -> Iterator[Record]:
     """What comes of one fault after the other."""
     log(f"{mode.title}: starting three nodes")
     with serving(config) as service:
-        service.wait_until_whole()
+        service.wait_until_healthy()
         client = Client(service.url)
-        questions = mode.gallery.ask(mode.images_a_request)
-        asyncio.run(client.measure_rate(questions, 4, 5))  # warm
-        rate = LOAD * asyncio.run(client.measure_rate(questions, 4, 10))
+        to_send = mode.dataset.make_requests(mode.images_a_request)
+        asyncio.run(client.measure_rate(to_send, 4, 5))  # warm
+        rate = LOAD * asyncio.run(client.measure_rate(to_send, 4, 10))
         for fault in FAULTS:
             if fault.name in names:
                 yield _try(mode, service, fault, rate)
 
 
 def _try(mode: Mode, service: Service, fault: Fault, rate: float) -> Record:
-    ask = mode.gallery.ask if fault.inject else mode.gallery.ask_poisoned
+    make_requests = (
+        mode.dataset.make_requests if fault.inject else mode.dataset.make_poisoned_requests
+    )
     count = math.ceil(mode.images_a_fault / mode.images_a_request)
-    enough_s = (2 * count + 20 * BUNCH) / rate
-    bunches_s = poisson_arrivals(rate / BUNCH, enough_s, seed=1)
-    arrivals_s = [at for at in bunches_s for _ in range(BUNCH)][:count]
+    enough_s = (2 * count + 20 * BURST) / rate
+    bursts_s = poisson_arrivals(rate / BURST, enough_s, seed=1)
+    arrivals_s = [at for at in bursts_s for _ in range(BURST)][:count]
     log(f"{fault.what}: {count} requests in {arrivals_s[-1]:.0f} s")
     before = service.count_retries()
     client = Client(service.url)
-    questions = ask(mode.images_a_request)
-    windows = _strike(client, service, fault, questions, arrivals_s, mode.quiet_s)
+    to_send = make_requests(mode.images_a_request)
+    windows = _inject_repeatedly(client, service, fault, to_send, arrivals_s, mode.min_cooldown_s)
     retries = service.count_retries() - before
     return summarise(fault, rate, client.tally, windows, retries)
 
 
-def _strike(
+def _inject_repeatedly(
     client: Client,
     service: Service,
     fault: Fault,
-    questions: Sequence[Question],
+    to_send: Sequence[LabelledRequest],
     arrivals_s: Sequence[float],
-    quiet_s: float,
+    min_cooldown_s: float,
 ) -> list[Window]:
-    """Do it again and again while the client asks; says from when to when it was not whole.
+    """Do it again and again while the client asks; says from when to when it was not healthy.
 
     The client asks from a thread: Ray starts nodes in the main one only.
     """
     windows: list[Window] = []
     with ThreadPoolExecutor(1) as thread:
-        asking = thread.submit(lambda: asyncio.run(client.send(questions, arrivals_s)))
+        asking = thread.submit(lambda: asyncio.run(client.send(to_send, arrivals_s)))
         last = time.monotonic() + 0.9 * arrivals_s[-1]
-        peace_s = quiet_s
+        cooldown_s = min_cooldown_s
         while fault.inject:
-            time.sleep(peace_s)
+            time.sleep(cooldown_s)
             if (start := time.monotonic()) > last:
                 break
             fault.inject(service)
             windows.append((start, time.monotonic()))
-            peace_s = max(quiet_s, RECOVERY * (windows[-1][1] - start))
+            cooldown_s = max(min_cooldown_s, COOLDOWN * (windows[-1][1] - start))
         asking.result()
     return windows
 

@@ -1,4 +1,4 @@
-"""What is done to the service while it serves. Each returns when the service is whole again."""
+"""What is done to the service while it serves. Each returns when the service is healthy again."""
 
 import random
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def _kill_one(part: str) -> Callable[[Service], None]:
     def inject(service: Service) -> None:
         doomed = random.choice(service.find(part))
         kill(doomed)
-        service.wait_until_whole(gone=[doomed])
+        service.wait_until_healthy(gone=[doomed])
 
     return inject
 
@@ -29,7 +29,7 @@ def _kill_one(part: str) -> Callable[[Service], None]:
 def _lose_node(service: Service) -> None:
     gone = service.kill_node()
     service.add_node()
-    service.wait_until_whole(gone)
+    service.wait_until_healthy(gone)
 
 
 def _roll(service: Service) -> None:
@@ -38,7 +38,7 @@ def _roll(service: Service) -> None:
     limits = service.document["applications"][0]["args"].setdefault("limits", {})
     limits["max_image_pixels"] = limits.get("max_image_pixels", Limits().max_image_pixels) - 1
     service.deploy()
-    service.wait_until_whole(gone=old)
+    service.wait_until_healthy(gone=old)
 
 
 def _tune(service: Service) -> None:
@@ -50,7 +50,7 @@ def _tune(service: Service) -> None:
     tuning = classifier["user_config"]
     tuning["max_batch_size"] = 8 if tuning.get("max_batch_size") == 4 else 4
     service.deploy()
-    service.wait_until_whole()
+    service.wait_until_healthy()
 
 
 FAULTS = (

@@ -22,9 +22,9 @@ import psutil
 import yaml
 
 from testing.cluster import wait_until_ready
-from testing.labelled_requests import paint
+from testing.labelled_requests import synthetic_data
 from testing.latency import Point, find_knee, percentile, poisson_arrivals
-from testing.load_client import Client, Question, Tally
+from testing.load_client import Client, LabelledRequest, Tally
 from testing.log import log
 from testing.machine import describe_machine
 from testing.processes import ROOT, Server, find_free_port
@@ -44,10 +44,10 @@ request, {TIMES} times the knee in an open loop. Client and service share the ma
 
 
 @dataclass(frozen=True)
-class Found:
+class OverloadResult:
     """Rates in requests/s, memory in MB of all processes, before and at the end of the load.
 
-    unanswered: requests that got neither an answer nor a refusal of ours.
+    unanswered: requests that got neither an answer nor a rejection of ours.
     normal_after_s: from the end of the load to the first of ten answers in a row that took no
         longer than is normal.
     stolen_percent: of the cores' time, what other virtual machines took during the load: anyone who
@@ -59,9 +59,9 @@ class Found:
     offered: float
     goodput: float
     answered_p99_ms: float
-    refused: int
-    refused_p50_ms: float
-    refused_p99_ms: float
+    rejected: int
+    rejected_p50_ms: float
+    rejected_p99_ms: float
     unanswered: int
     wrong: int
     normal_ms: float
@@ -119,9 +119,9 @@ class Overload:
         self._server = server
         self._url = url
         self._window_s = window_s
-        self._questions: Sequence[Question] = paint().ask(1)
+        self._requests: Sequence[LabelledRequest] = synthetic_data().make_requests(1)
 
-    def measure(self) -> Found:
+    def measure(self) -> OverloadResult:
         self._load(0.5 * CAPACITY)  # warm
         normal_ms = NORMAL * percentile(self._load(0.5 * CAPACITY).latencies_ms, 99)
         knee = self._find_knee()
@@ -132,20 +132,20 @@ class Overload:
         psutil.cpu_times_percent()  # the next one counts from here
         over, normal_after_s = self._overload(offered, normal_ms)
         stolen_percent = getattr(psutil.cpu_times_percent(), "steal", 0.0)  # Linux knows it
-        refused_ms = [
+        rejected_ms = [
             each.latency_ms for each in over.results if each.failures == ["503 overloaded"]
         ]
         answered_ms = [each.latency_ms for each in over.results if not each.failures]
-        return Found(
+        return OverloadResult(
             knee,
             at_knee,
             offered,
             self._goodput(over),
             percentile(answered_ms, 99),
-            len(refused_ms),
-            percentile(refused_ms, 50),
-            percentile(refused_ms, 99),
-            len(over.results) - len(refused_ms) - len(answered_ms),
+            len(rejected_ms),
+            percentile(rejected_ms, 50),
+            percentile(rejected_ms, 99),
+            len(over.results) - len(rejected_ms) - len(answered_ms),
             over.wrong,
             normal_ms,
             normal_after_s,
@@ -169,7 +169,7 @@ class Overload:
     def _load(self, rate: float) -> Tally:
         """An open loop of requests that are not repeated, until all are answered."""
         client = Client(self._url, patience_s=0)
-        asyncio.run(client.send(self._questions, poisson_arrivals(rate, self._window_s, seed=1)))
+        asyncio.run(client.send(self._requests, poisson_arrivals(rate, self._window_s, seed=1)))
         return client.tally
 
     def _overload(self, rate: float, normal_ms: float) -> tuple[Tally, float]:
@@ -187,7 +187,7 @@ class Overload:
         give_up = time.monotonic() + 60
         while len(since) < 10 and time.monotonic() < give_up:
             client = Client(self._url, patience_s=0)
-            asyncio.run(client.send(self._questions, [0.0]))
+            asyncio.run(client.send(self._requests, [0.0]))
             (result,) = client.tally.results
             good = not result.failures and result.latency_ms <= normal_ms
             since = [*since, result.done] if good else []
@@ -209,7 +209,7 @@ def _latencies_ms(tally: Tally) -> list[float]:
     return [math.inf if each.failures else each.latency_ms for each in tally.results]
 
 
-def publish(machine: dict[str, str], found: Found, results: Path) -> None:
+def publish(machine: dict[str, str], found: OverloadResult, results: Path) -> None:
     parts = [
         "# Overload",
         INTRODUCTION,
@@ -226,7 +226,7 @@ def publish(machine: dict[str, str], found: Found, results: Path) -> None:
     print(line)
 
 
-def _rows(found: Found) -> list[tuple[str, str]]:
+def _rows(found: OverloadResult) -> list[tuple[str, str]]:
     return [
         (f"the knee: requests/s at a p99 of {P99_BOUND_MS:g} ms", f"{found.knee:.1f}"),
         ("answered at the knee, 1/s", f"{found.goodput_at_knee:.1f}"),
@@ -235,9 +235,12 @@ def _rows(found: Found) -> list[tuple[str, str]]:
         ("of what is answered at the knee", f"{found.goodput / found.goodput_at_knee:.2f}"),
         ("wrong answers", str(found.wrong)),
         ("p99 of the answered, ms", f"{found.answered_p99_ms:.0f}"),
-        ("refused requests", str(found.refused)),
-        ("p50 / p99 of a refusal, ms", f"{found.refused_p50_ms:.0f} / {found.refused_p99_ms:.0f}"),
-        ("neither answered nor refused", str(found.unanswered)),
+        ("rejected requests", str(found.rejected)),
+        (
+            "p50 / p99 of a rejection, ms",
+            f"{found.rejected_p50_ms:.0f} / {found.rejected_p99_ms:.0f}",
+        ),
+        ("neither answered nor rejected", str(found.unanswered)),
         (
             f"normal again (answers within {found.normal_ms:.0f} ms), s after the load's end",
             f"{found.normal_after_s:.1f}",

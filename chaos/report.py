@@ -14,10 +14,10 @@ from testing.tables import write_table
 
 Window = tuple[float, float]
 INTRODUCTION = """\
-Made by `make chaos`: an open loop of requests, in bunches at random times, while faults are done
+Made by `make chaos`: an open loop of requests, in bursts at random times, while faults are done
 to the service, two replicas of each tier on three nodes of one machine. The client repeats what
 was not answered or was answered with 503; every class is checked. A fault comes again when the
-service has been whole for some seconds."""
+service has been healthy for some seconds."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Record:
     """What came of one kind of fault.
 
     offered_per_s: requests.
-    injections: how often it was done. healed_s: how long the service then took to be whole, in
+    injections: how often it was done. healed_s: how long the service then took to be healthy, in
         the worst case.
     repeats: attempts after the first, by the client. retries: on another replica, by the
         service, as far as its metric outlived the fault.
@@ -52,7 +52,7 @@ class Record:
 def summarise(
     fault: Fault, rate: float, tally: Tally, windows: Sequence[Window], retries: int
 ) -> Record:
-    """`windows` say from when until when the service was not whole."""
+    """`windows` say from when until when the service was not healthy."""
     first = windows[0][0] if windows else -math.inf
     during = [result for start, end in windows for result in tally.between(start, end).results]
     if fault.inject is None:
@@ -134,7 +134,7 @@ HEADINGS = (
     "fault",
     "requests/s",
     "times",
-    "whole again within, s",
+    "healthy again within, s",
     "requests",
     "images",
     "repeats by the client",

@@ -34,7 +34,7 @@ TITLES = {
 
 
 class NotHealed(Exception):
-    """The service was not whole again in time."""
+    """The service was not healthy again in time."""
 
 
 def write_config(folder: Path, port: int, import_path: str, **args: Any) -> Path:
@@ -103,15 +103,15 @@ class Service:
         """Hand the document, as it is now, to the running service."""
         self._rest.deploy_applications(self.document)
 
-    def wait_until_whole(self, gone: Sequence[psutil.Process] = ()) -> None:
+    def wait_until_healthy(self, gone: Sequence[psutil.Process] = ()) -> None:
         """Until every part is there and healthy, and none is of those. Raises NotHealed."""
         give_up = time.monotonic() + HEALED_WITHIN_S
-        while not self._is_whole(gone):
+        while not self._is_healthy(gone):
             if time.monotonic() > give_up:
-                raise NotHealed(f"not whole after {HEALED_WITHIN_S:g} s: {self._statuses()}")
+                raise NotHealed(f"not healthy after {HEALED_WITHIN_S:g} s: {self._statuses()}")
             time.sleep(0.25)
 
-    def _is_whole(self, gone: Sequence[psutil.Process]) -> bool:
+    def _is_healthy(self, gone: Sequence[psutil.Process]) -> bool:
         if any(process.is_running() for process in gone):
             return False
         counts = [len(self.find(part)) for part in TITLES]

@@ -24,11 +24,11 @@ _CLASS_IDS = {each.class_id for each in load_classes()}
 
 
 @dataclass(frozen=True)
-class Question:
+class LabelledRequest:
     """A request, and for each of its images the class id or the error code that is right."""
 
     payload: Payload
-    right: tuple[str, ...]
+    expected: tuple[str, ...]
 
 
 @dataclass
@@ -104,9 +104,9 @@ class Client:
         self._url = f"{url}/predict"
         self._random = random.Random(1)
 
-    async def send(self, questions: Sequence[Question], arrivals_s: Sequence[float]) -> None:
-        """Ask a question at each of the times, seconds from now, and wait for every answer."""
-        queue = itertools.cycle(questions)
+    async def send(self, to_send: Sequence[LabelledRequest], arrivals_s: Sequence[float]) -> None:
+        """Send a request at each of the times, seconds from now, and wait for every answer."""
+        queue = itertools.cycle(to_send)
         start = time.monotonic()
         async with self._session() as session, asyncio.TaskGroup() as requests:
             for arrival_s in arrivals_s:
@@ -114,10 +114,10 @@ class Client:
                 requests.create_task(self._ask(session, next(queue), start + arrival_s))
 
     async def measure_rate(
-        self, questions: Sequence[Question], concurrency: int, duration_s: float
+        self, to_send: Sequence[LabelledRequest], concurrency: int, duration_s: float
     ) -> float:
         """Requests a second in a closed loop; not in the tally."""
-        queue = itertools.cycle(questions)
+        queue = itertools.cycle(to_send)
         end = time.monotonic() + duration_s
         answered = 0
 
@@ -136,13 +136,13 @@ class Client:
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
 
     async def _ask(
-        self, session: aiohttp.ClientSession, question: Question, intended: float
+        self, session: aiohttp.ClientSession, request: LabelledRequest, intended: float
     ) -> None:
-        result = Result(intended, len(question.right))
+        result = Result(intended, len(request.expected))
         self.tally.results.append(result)
         while True:
-            answers, failure, again_s = await self._attempt(session, question)
-            _judge(result, question, answers)
+            answers, failure, again_s = await self._attempt(session, request)
+            _judge(result, request, answers)
             if not result.failures:
                 result.lost_at_once = result.lost
             if failure:
@@ -154,10 +154,10 @@ class Client:
             await asyncio.sleep(self._random.uniform(pause_s / 2, pause_s))
 
     async def _attempt(
-        self, session: aiohttp.ClientSession, question: Question
+        self, session: aiohttp.ClientSession, request: LabelledRequest
     ) -> tuple[list[str], str, float | None]:
         """The answers, or what came instead and in how many seconds to ask again (or not)."""
-        payload = question.payload
+        payload = request.payload
         try:
             async with session.post(
                 self._url, data=payload.body, headers=payload.headers
@@ -169,7 +169,7 @@ class Client:
         if response.status == 200 or set(answers) != {"error"}:
             return [_of_image(each) for each in answers.values()], "", None
         code = answers["error"]["code"]
-        if len(question.right) == 1 and code in question.right:
+        if len(request.expected) == 1 and code in request.expected:
             return [code], "", None
         retry_after = response.headers.get("Retry-After")
         again_s = float(retry_after) if response.status == 503 and retry_after else None
@@ -181,12 +181,12 @@ def _of_image(answer: dict[str, dict[str, str]] | dict[str, str]) -> str:
     return error["code"] if isinstance(error, dict) else str(answer["class_id"])
 
 
-def _judge(result: Result, question: Question, answers: list[str]) -> None:
+def _judge(result: Result, request: LabelledRequest, answers: list[str]) -> None:
     """An error where a class is right is a loss; another class is a wrong answer."""
     if not answers:
         result.lost = result.images
         return
-    pairs = list(zip(answers, question.right, strict=True))
-    differ = [given for given, right in pairs if given != right]
+    pairs = list(zip(answers, request.expected, strict=True))
+    differ = [given for given, expected in pairs if given != expected]
     result.wrong = sum(given in _CLASS_IDS for given in differ)
     result.lost = len(differ) - result.wrong

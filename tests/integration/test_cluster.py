@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from testing.cluster import Service, serving
-from testing.labelled_requests import paint
+from testing.labelled_requests import synthetic_data
 from testing.load_client import Client
 from testing.service import ROOT, find_free_port
 
@@ -71,7 +71,8 @@ def runs_twice(cluster: Service, deployment: str) -> bool:
 def test_classifiers_come_with_the_images_and_go_with_them(cluster: Service) -> None:
     client = Client(cluster.url)
     arrivals_s = [0.4 * index for index in range(30)]  # 80 images/s, twice what two can do
-    asking = threading.Thread(target=asyncio.run, args=[client.send(paint().ask(32), arrivals_s)])
+    to_send = synthetic_data().make_requests(32)
+    asking = threading.Thread(target=asyncio.run, args=[client.send(to_send, arrivals_s)])
     asking.start()
     wait_until(lambda: len(cluster.nodes_of("Classifier")) == AT_MOST, within_s=40)
     asking.join()
@@ -83,7 +84,8 @@ def test_a_node_that_is_lost_is_made_up_for_by_the_others(cluster: Service) -> N
     wait_until(lambda: count_replicas(cluster) == 4, within_s=60)
     client = Client(cluster.url)
     arrivals_s = [0.2 * index for index in range(50)]
-    asking = threading.Thread(target=asyncio.run, args=[client.send(paint().ask(4), arrivals_s)])
+    to_send = synthetic_data().make_requests(4)
+    asking = threading.Thread(target=asyncio.run, args=[client.send(to_send, arrivals_s)])
     asking.start()
     time.sleep(1)
     cluster.kill_node()

@@ -12,8 +12,8 @@ import pytest
 import requests
 import yaml
 
-from testing.labelled_requests import paint
-from testing.load_client import Client, Question
+from testing.labelled_requests import synthetic_data
+from testing.load_client import Client, LabelledRequest
 from testing.service import Service, deploy
 
 
@@ -50,7 +50,8 @@ def test_a_classifier_that_dies_costs_no_image_and_makes_none_wrong(
 ) -> None:
     client = Client(stubbed)
     arrivals_s = [0.0] * 8 + [1.0, 1.2, 1.4, 1.6]
-    asking = threading.Thread(target=asyncio.run, args=[client.send(paint().ask(16), arrivals_s)])
+    to_send = synthetic_data().make_requests(16)
+    asking = threading.Thread(target=asyncio.run, args=[client.send(to_send, arrivals_s)])
     asking.start()
     time.sleep(0.7)
     kill_classifier(service, "stubbed")
@@ -61,41 +62,41 @@ def test_a_classifier_that_dies_costs_no_image_and_makes_none_wrong(
 
 
 def post(
-    url: str, question: Question, timeout_s: float = 30, deadline_ms: int = 30_000
+    url: str, request: LabelledRequest, timeout_s: float = 30, deadline_ms: int = 30_000
 ) -> requests.Response:
-    headers = {**question.payload.headers, "X-Deadline-Ms": str(deadline_ms)}
-    body = question.payload.body
+    headers = {**request.payload.headers, "X-Deadline-Ms": str(deadline_ms)}
+    body = request.payload.body
     return requests.post(f"{url}/predict", body, headers=headers, timeout=timeout_s)
 
 
-def post_and_go(url: str, question: Question) -> None:
+def post_and_go(url: str, request: LabelledRequest) -> None:
     with contextlib.suppress(requests.Timeout):  # those that came first may be answered
-        post(url, question, timeout_s=4)
+        post(url, request, timeout_s=4)
 
 
 def test_images_of_clients_that_have_gone_are_dropped(stubbed: str) -> None:
-    gallery = paint()
-    small, large = gallery.ask(8)[0], gallery.ask(32)[0]
+    dataset = synthetic_data()
+    small, large = dataset.make_requests(8)[0], dataset.make_requests(32)[0]
     for _ in range(4):
         assert post(stubbed, small).ok  # both replicas learn what an image takes
     # 13 s of work for the two, of which the clients wait for 4.
     going = [threading.Thread(target=post_and_go, args=[stubbed, large]) for _ in range(16)]
     for each in going:
         each.start()
-    refused = poll(stubbed, small, deadline_ms=1_500, until=503, within_s=3.5)
-    assert refused.json()["error"]["code"] == "overloaded"
-    assert int(refused.headers["Retry-After"]) >= 1
+    rejected = poll(stubbed, small, deadline_ms=1_500, until=503, within_s=3.5)
+    assert rejected.json()["error"]["code"] == "overloaded"
+    assert int(rejected.headers["Retry-After"]) >= 1
     for each in going:
         each.join()
     poll(stubbed, small, deadline_ms=4_000, until=200, within_s=2)
 
 
 def poll(
-    url: str, question: Question, deadline_ms: int, until: int, within_s: float
+    url: str, request: LabelledRequest, deadline_ms: int, until: int, within_s: float
 ) -> requests.Response:
     """Ask again until a request that was sent within that time is answered so."""
     give_up = time.monotonic() + within_s
-    while (response := post(url, question, deadline_ms=deadline_ms)).status_code != until:
+    while (response := post(url, request, deadline_ms=deadline_ms)).status_code != until:
         assert time.monotonic() < give_up, response.text
         time.sleep(0.05)
     return response

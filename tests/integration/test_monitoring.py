@@ -16,7 +16,7 @@ import requests
 import yaml
 
 from testing import spans
-from testing.labelled_requests import paint
+from testing.labelled_requests import synthetic_data
 from testing.load_client import Client
 from testing.service import ROOT, Service, find_free_port, running, write_config
 from tests.integration.test_faults import kill_classifier
@@ -126,9 +126,12 @@ def make_trouble(service: Service) -> None:
 def ask_badly(service: Service) -> None:
     url = f"{service.url}/predict"
     assert requests.get(url, timeout=30).status_code == 400
-    files = [("file", ("a.png", paint().pictures[0].file)), ("file", ("b.png", b"no image"))]
+    files = [
+        ("file", ("a.png", synthetic_data().pictures[0].file)),
+        ("file", ("b.png", b"no image")),
+    ]
     assert requests.post(url, files=files, timeout=30).ok
-    poison = {"file": ("poison.png", paint().poison.file)}
+    poison = {"file": ("poison.png", synthetic_data().poison.file)}
     for _ in range(5):
         assert requests.post(url, files=poison, timeout=30).status_code == 500
 
@@ -136,17 +139,17 @@ def ask_badly(service: Service) -> None:
 def ask_much_and_lose_a_replica(service: Service) -> None:
     """More than can be done in time, a poisoned image in a hundred, and a replica lost."""
     client = Client(service.url)
-    questions = paint().ask_poisoned(16)
+    to_send = synthetic_data().make_poisoned_requests(16)
     arrivals_s = [0.0] * 8 + [1.0, 1.2, 1.4, 1.6]
-    asking = threading.Thread(target=asyncio.run, args=[client.send(questions, arrivals_s)])
+    asking = threading.Thread(target=asyncio.run, args=[client.send(to_send, arrivals_s)])
     asking.start()
     time.sleep(0.7)
-    payload = questions[0].payload
+    payload = to_send[0].payload
     headers = {**payload.headers, "X-Deadline-Ms": "200"}
     url = f"{service.url}/predict"
     for _ in range(5):  # the first by the ingress, the next by the proxy
-        refused = requests.post(url, payload.body, headers=headers, timeout=30)
-        assert refused.status_code in (503, 504)
+        rejected = requests.post(url, payload.body, headers=headers, timeout=30)
+        assert rejected.status_code in (503, 504)
     kill_classifier(service, "densenet")
     asking.join()
     assert (client.tally.lost, client.tally.wrong) == (0, 0)
@@ -162,7 +165,7 @@ def list_alerts(prometheus: str) -> set[str]:
 
 @needs_prometheus
 def test_a_service_that_is_well_raises_no_alert(calm: str, watched: Service) -> None:
-    picture = {"file": paint().pictures[0].file}
+    picture = {"file": synthetic_data().pictures[0].file}
     assert requests.post(f"{watched.url}/predict", files=picture, timeout=30).ok
     give_up = time.monotonic() + 30
     while query(calm, "sum(ray_densenet_stage_duration_seconds_count)") != [4]:
@@ -247,7 +250,9 @@ def test_one_trace_leads_through_ingress_queue_batch_and_model(
     watched: Service, folder: Path
 ) -> None:
     trace_id = "0af7651916cd43dd8448eb211c80319c"
-    files = [("file", (f"{index}.png", paint().pictures[index].file)) for index in range(3)]
+    files = [
+        ("file", (f"{index}.png", synthetic_data().pictures[index].file)) for index in range(3)
+    ]
     headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
     assert requests.post(f"{watched.url}/predict", files=files, headers=headers, timeout=30).ok
     give_up = time.monotonic() + 10
@@ -266,7 +271,7 @@ def test_one_trace_leads_through_ingress_queue_batch_and_model(
 
 
 def test_what_is_not_sampled_leaves_no_trace(watched: Service, folder: Path) -> None:
-    picture = paint().pictures[0].file
+    picture = synthetic_data().pictures[0].file
     assert requests.post(f"{watched.url}/predict", files={"file": picture}, timeout=30).ok
     time.sleep(1)
     lines = [line for path in folder.iterdir() for line in path.read_text().splitlines()]
