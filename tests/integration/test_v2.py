@@ -27,6 +27,7 @@ from deployments.common.labels import load_classes
 from deployments.ingress.images.preprocess import preprocess as decode_pixels
 from testing.pictures import encode
 from testing.reference import preprocess
+from testing.reflection import VERSIONS, list_methods, list_services
 from testing.service import ROOT, Service
 
 MODEL = "densenet121"
@@ -431,6 +432,14 @@ def test_a_call_that_cannot_be_read_or_is_not_served_is_refused(
             call(message, timeout=30)
     assert caught.value.code() == code
     assert "Traceback" not in caught.value.details()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_server_reflection_answers_in_each_version(service: Service, version: str) -> None:
+    services = list_services(service.grpc_port, version)
+    assert services >= {"inference.GRPCInferenceService", "grpc.health.v1.Health"}
+    methods = list_methods(service.grpc_port, version, "inference.GRPCInferenceService")
+    assert "ModelInfer" in methods
 
 
 def test_grpc_is_not_reachable_at_another_address_of_the_machine(service: Service) -> None:
