@@ -68,7 +68,7 @@ def load_model(
         return CudaModel(weights, precision, gpu_fraction)
     from deployments.model.torch_engine import TorchModel
 
-    return TorchModel(weights, device, precision)
+    return TorchModel(weights, precision)
 
 
 def warm_up(model: Model) -> None:

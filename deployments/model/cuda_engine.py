@@ -1,6 +1,8 @@
 """The model on a GPU, in torch: CUDA graphs on two lanes, in fp16 or bf16."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 
 import numpy as np
@@ -8,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torchvision.models import DenseNet
 
+from deployments.common.errors import DeviceLost
 from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Precision
 from deployments.model.checkpoint import build_network
 from deployments.model.cuda_lane import Lane, Network
 from deployments.model.densenet_inference import DenseNetForInference, Ops
 from deployments.model.densenet_ops import TorchOps
-from deployments.model.torch_engine import DTYPES, choose_precision, raising_device_lost
+from deployments.model.torch_engine import DTYPES
 from deployments.model.weights import Weights
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128)
@@ -38,7 +41,7 @@ class CudaModel:
     def __init__(self, weights: Weights, precision: Precision, gpu_fraction: float = 1.0) -> None:
         torch.cuda.set_per_process_memory_fraction(gpu_fraction)
         torch.backends.cudnn.benchmark = True
-        self.precision = choose_precision("cuda", precision)
+        self.precision = "fp16" if precision == "auto" else precision
         dtype = DTYPES[self.precision]
         self._lanes: SimpleQueue[Lane] = SimpleQueue()
         with raising_device_lost(), torch.inference_mode():
@@ -69,6 +72,17 @@ class CudaModel:
         middle = len(images) // 2
         halves = (images[:middle], images[middle:])
         return np.concatenate([self._predict(lane, half) for half in halves])
+
+
+@contextmanager
+def raising_device_lost() -> Iterator[None]:
+    """Raises DeviceLost for an error after which CUDA answers no further call."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error):
+            raise DeviceLost("the GPU reported an error it does not recover from") from error
+        raise
 
 
 def optimise(network: torch.nn.Module, dtype: torch.dtype) -> Network:

@@ -6,15 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from deployments.classifier.batcher import DynamicBatcher
 from deployments.classifier.executor import ModelExecutor
 from deployments.common.errors import DeviceLost
 from deployments.common.rpc_types import ImageBatch
-from deployments.model.torch_engine import TorchModel
-from deployments.model.weights import Weights
 
 pytestmark = pytest.mark.anyio
 
@@ -74,25 +71,3 @@ async def test_a_stuck_model_fails_the_health_check_until_it_answers() -> None:
     gate.set()
     await asked
     executor.check_health()
-
-
-@pytest.mark.parametrize(
-    ("error", "raised"),
-    [
-        (torch.AcceleratorError("CUDA error: an illegal memory access", 700), DeviceLost),
-        (RuntimeError("CUDA error: device-side assert triggered"), DeviceLost),
-        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError),
-    ],
-)
-def test_only_what_cuda_does_not_recover_from_is_a_lost_device(
-    error: Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Broken(torch.nn.Module):
-        def forward(self, _: torch.Tensor) -> torch.Tensor:
-            raise error
-
-    monkeypatch.setattr("deployments.model.torch_engine.build_network", lambda _: Broken())
-    model = TorchModel(Weights("file", "stub"), "cpu", "fp32")
-    with pytest.raises(raised):
-        model.predict(np.zeros((1, 224, 224, 3), np.uint8))
