@@ -11,10 +11,10 @@ from ray._private.accelerators.nvidia_gpu import NvidiaGPUAcceleratorManager
 from deployments.common.errors import StartupError
 from deployments.common.settings import Settings
 from deployments.ingress.auth import read_keys
-from deployments.launcher.checkpoint_file import check_checkpoint
 from deployments.launcher.config import Config
 from deployments.model import weights
 from deployments.model.cache import checkpoint_path
+from deployments.model.checkpoint_file import check_checkpoint
 from deployments.model.spec import SPEC
 
 

@@ -11,7 +11,7 @@ import torch
 from torchvision.models import densenet121
 
 from deployments.common.errors import StartupError
-from deployments.launcher.checkpoint_file import check_checkpoint
+from deployments.model.checkpoint_file import check_checkpoint
 from testing.service import ROOT
 
 
