@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from densenet_client.async_transport import AsyncHttpTransport
-from densenet_client.images import Image, ImageSource, check_top_k, chunk, name_images, read_all
+from densenet_client.base import BaseClient
+from densenet_client.images import Image, ImageSource, check_top_k, read_all
 from densenet_client.messages import HttpRequest, Reply
-from densenet_client.protocol import Protocol
 from densenet_client.results import Result, Status
 from densenet_client.retry import Flow
 from densenet_client.tls import Verify
@@ -21,26 +21,11 @@ from densenet_client.tls import Verify
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(BaseClient[AsyncHttpTransport]):
     """A connection to one service, within one event loop. The parameters are those of `Client`."""
 
-    def __init__(
-        self,
-        url: str,
-        api_key: str | None = None,
-        *,
-        concurrency: int = 4,
-        images_per_request: int = 8,
-        max_image_bytes: int = 32 * 2**20,
-        timeout_s: float = 60.0,
-        max_retry_time_s: float = 120.0,
-        verify: Verify = True,
-    ) -> None:
-        self._protocol = Protocol(url, api_key, timeout_s, max_retry_time_s)
-        self._transport = AsyncHttpTransport(self._protocol.url, concurrency, verify)
-        self._concurrency = concurrency
-        self._images_per_request = images_per_request
-        self._max_image_bytes = max_image_bytes
+    def _connect(self, concurrency: int, verify: Verify) -> AsyncHttpTransport:
+        return AsyncHttpTransport(self._protocol.url, concurrency, verify)
 
     async def classify(self, images: Image | Iterable[Image], top_k: int = 1) -> list[Result]:
         """Classify one image or many; see `Client.classify`."""
@@ -74,7 +59,7 @@ class AsyncClient:
     async def _stream(self, images: Image | Iterable[Image], top_k: int) -> AsyncGenerator[Result]:
         await self.status()
         slots = asyncio.Semaphore(self._concurrency)
-        chunks = chunk(name_images(images), self._images_per_request)
+        chunks = self._chunk(images)
         pending: deque[asyncio.Task[list[Result]]] = deque()
 
         def submit(count: int) -> None:

@@ -9,9 +9,9 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from densenet_client.images import Image, ImageSource, check_top_k, chunk, name_images, read_all
+from densenet_client.base import BaseClient
+from densenet_client.images import Image, ImageSource, check_top_k, read_all
 from densenet_client.messages import HttpRequest, Reply
-from densenet_client.protocol import Protocol
 from densenet_client.results import Result, Status
 from densenet_client.retry import Flow
 from densenet_client.tls import Verify
@@ -20,7 +20,7 @@ from densenet_client.transport import HttpTransport
 T = TypeVar("T")
 
 
-class Client:
+class Client(BaseClient[HttpTransport]):
     """A connection to one service; threads may share it.
 
     url: where the service listens, such as `http://localhost:5000`.
@@ -38,23 +38,8 @@ class Client:
     Raises ClientError for a URL or a file of authorities that is none.
     """
 
-    def __init__(
-        self,
-        url: str,
-        api_key: str | None = None,
-        *,
-        concurrency: int = 4,
-        images_per_request: int = 8,
-        max_image_bytes: int = 32 * 2**20,
-        timeout_s: float = 60.0,
-        max_retry_time_s: float = 120.0,
-        verify: Verify = True,
-    ) -> None:
-        self._protocol = Protocol(url, api_key, timeout_s, max_retry_time_s)
-        self._transport = HttpTransport(self._protocol.url, concurrency, verify)
-        self._concurrency = concurrency
-        self._images_per_request = images_per_request
-        self._max_image_bytes = max_image_bytes
+    def _connect(self, concurrency: int, verify: Verify) -> HttpTransport:
+        return HttpTransport(self._protocol.url, concurrency, verify)
 
     def classify(self, images: Image | Iterable[Image], top_k: int = 1) -> list[Result]:
         """Classify one image or many.
@@ -97,7 +82,7 @@ class Client:
     def _stream(self, images: Image | Iterable[Image], top_k: int) -> Iterator[Result]:
         stopped = threading.Event()
         classify = partial(self._classify_chunk, top_k=top_k, stopped=stopped)
-        chunks = chunk(name_images(images), self._images_per_request)
+        chunks = self._chunk(images)
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="densenet-client")
         try:
             # One chunk waits for each that is sent: a slow one holds up its order only.

@@ -24,6 +24,7 @@ from deployments.ingress.images.form_parser import (
     parse_parameters,
 )
 from deployments.ingress.images.formats import LONGEST_MAGIC_BYTES, is_image
+from deployments.model.spec import SPEC
 
 RAW_BODY_NAME = "image"
 MAX_PARTS = 1000
@@ -90,7 +91,7 @@ async def _read_untyped(chunks: Chunks, media_type: bytes, limits: Limits) -> li
 
 def _unsupported(media_type: bytes) -> UnsupportedBody:
     if media_type == b"application/json":
-        return UnsupportedBody("JSON is for /v2/models/densenet121/infer; here, send an image")
+        return UnsupportedBody(f"JSON is for /v2/models/{SPEC.name}/infer; here, send an image")
     return UnsupportedBody(
         "send multipart/form-data, or one image with its Content-Type (image/...)"
     )
