@@ -1,26 +1,18 @@
 """One running service for all tests over HTTP of a process; its model tells pictures apart."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from testing.browser import running_chromium
 from testing.pictures import list_photos, make_picture
 from testing.reference import make_checkpoint
 from testing.service import Service, find_free_port, running, write_config
 
 NUM_PICTURES = 48
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",  # the tests run as root where there is nobody else
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +38,5 @@ def service(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("there is no chromium on the path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
+    with running_chromium() as browser:
         yield browser
-        browser.close()

@@ -1,7 +1,6 @@
 """What Chromium shows of odd files, and what the service decodes of them, are the same pixels."""
 
 import base64
-import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -10,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from deployments.ingress.images.decode import decode
 from deployments.ingress.images.formats import sniff_format
 from deployments.ingress.images.preprocess import to_upright_rgb
 from testing.bmp import make_bmp
+from testing.browser import running_chromium
 from testing.pictures import encode, make_picture
 from testing.png import chunk, make_png, rgb_png
 
@@ -40,15 +40,8 @@ EXIF[0x0112] = 6
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("there is no chromium on the path")
-    with sync_playwright() as playwright:
-        # The tests run as root where there is no other user.
-        arguments = ["--no-sandbox", "--force-color-profile=srgb"]
-        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+    with running_chromium("--force-color-profile=srgb") as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def grey_png(depth: int, key: int) -> bytes:
