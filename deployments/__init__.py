@@ -1,1 +1,4 @@
-"""densenet-serve: photos classified by DenseNet-121 on Ray Serve."""
+"""densenet-serve: photos classified by DenseNet-121 on Ray Serve.
+
+Runs in: every process of the service; each package below says which of them run it.
+"""

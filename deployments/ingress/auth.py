@@ -81,7 +81,7 @@ def authorize(keys: ApiKeys | None, headers: Mapping[str, str], public: bool) ->
     """Name the client, for HTTP and gRPC alike; empty if nobody is asked.
 
     headers: as `extract_api_key` takes them. public: what is asked for needs no key. Raises
-    Unauthorized.
+    Unauthorized. A quota for each client would be checked here, too.
     """
     if keys is None or public:
         return ""

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from deployments.ingress.http.responses import ErrorBody, ImageResult, Status
 from deployments.ingress.http.routes import MAX_TOP_K
 from deployments.ingress.request import DEADLINE_HEADER
+from deployments.model.spec import SPEC
 
 Json = dict[str, Any]
 
@@ -78,7 +79,8 @@ def describe_api(wants_key: bool) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "densenet-serve",
-            "description": "Photos classified by DenseNet-121 into the 1000 classes of ImageNet.",
+            "description": f"Photos classified by {SPEC.title} into the {SPEC.num_classes} classes "
+            "of ImageNet.",
             "version": "1",
         },
         "paths": {

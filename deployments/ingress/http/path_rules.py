@@ -1,4 +1,7 @@
-"""Which paths need no key and which are probes: auth, access log and metrics read it here."""
+"""Which paths need no key and which are probes: auth, access log and metrics read it here.
+
+The routes themselves are in `routes`, `web_ui` and `v2.rest`.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""DenseNet-121 as a model of the Open Inference Protocol: its metadata, inputs and outputs.
+"""The network as a model of the Open Inference Protocol: its metadata, inputs and outputs.
 
 What a request means, whichever transport it came by. Knows nothing of HTTP or gRPC.
 """
