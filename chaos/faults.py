@@ -26,6 +26,16 @@ def _kill_one(part: str) -> Callable[[Service], None]:
     return inject
 
 
+def _kill_all(part: str) -> Callable[[Service], None]:
+    def inject(service: Service) -> None:
+        doomed = service.find(part)
+        for process in doomed:
+            kill(process)
+        service.wait_until_healthy(gone=doomed)
+
+    return inject
+
+
 def _lose_node(service: Service) -> None:
     gone = service.kill_node()
     service.add_node()
@@ -56,7 +66,9 @@ def _tune(service: Service) -> None:
 FAULTS = (
     Fault("classifier", "`kill -9` of a Classifier replica", _kill_one("classifier")),
     Fault("ingress", "`kill -9` of an Ingress replica", _kill_one("ingress")),
-    Fault("proxy", "`kill -9` of the HTTP proxy", _kill_one("proxy")),
+    Fault("haproxy", "`kill -9` of HAProxy", _kill_all("haproxy")),
+    Fault("haproxy_manager", "`kill -9` of HAProxy's manager", _kill_all("haproxy_manager")),
+    Fault("fallback_proxy", "`kill -9` of Ray's own proxy", _kill_all("fallback_proxy")),
     Fault("controller", "`kill -9` of Serve's controller", _kill_one("controller")),
     Fault("node", "a node of three lost with all on it", _lose_node),
     Fault("update", "rolling redeploy of both tiers", _roll),

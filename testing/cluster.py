@@ -27,10 +27,14 @@ _MARK = "CHAOS_CLUSTER"
 TITLES = {
     "classifier": "ray::ServeReplica:densenet:Classifier",
     "ingress": "ray::ServeReplica:densenet:Ingress",
-    "proxy": "ray::ProxyActor",
+    "haproxy": "haproxy",
+    "haproxy_manager": "ray::HAProxyManager",
+    "fallback_proxy": "ray::ProxyActor",
     "controller": "ray::ServeController",
 }
 """How the processes of each part begin to name themselves."""
+
+_SINGLE_PARTS = ("haproxy_manager", "fallback_proxy", "controller")
 
 
 class NotHealed(Exception):
@@ -114,8 +118,14 @@ class Service:
     def _is_healthy(self, gone: Sequence[psutil.Process]) -> bool:
         if any(process.is_running() for process in gone):
             return False
-        counts = [len(self.find(part)) for part in TITLES]
-        return counts == [REPLICAS, REPLICAS, 1, 1] and set(self._statuses()) == {"healthy"}
+        counts = {part: len(self.find(part)) for part in TITLES}
+        # One more HAProxy may finish the requests that it had when it was replaced.
+        is_complete = (
+            counts["classifier"] == counts["ingress"] == REPLICAS
+            and counts["haproxy"] >= 1
+            and all(counts[part] == 1 for part in _SINGLE_PARTS)
+        )
+        return is_complete and set(self._statuses()) == {"healthy"}
 
     def _statuses(self) -> list[str]:
         """One for each part that the controller knows, and one for `/readyz`."""
@@ -154,8 +164,8 @@ def kill(process: psutil.Process) -> None:
 
 def _title(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
+        return Path(process.cmdline()[0]).name
+    except (psutil.Error, IndexError):  # it has ended
         return ""
 
 
