@@ -78,11 +78,13 @@ def running_haproxy(folder: Path, *servers: int) -> Iterator[int]:
         process.wait()
 
 
-def start_haproxy(config: Path) -> subprocess.Popen[bytes]:
-    """As Ray's manager does; returns when it answers."""
+def start_haproxy(config: Path, max_files: int | None = None) -> subprocess.Popen[bytes]:
+    """As Ray's manager does; returns when it answers. It may open `max_files`."""
     environment = os.environ | {"DENSENET_PYTHON": sys.executable}
     with (config.parent / "stderr.log").open("wb") as log:
         arguments = [str(PROGRAM), "-db", "-f", str(config), "-dR"]
+        if max_files is not None:
+            arguments = ["prlimit", f"--nofile={max_files}:{max_files}", *arguments]
         process = subprocess.Popen(arguments, env=environment, stderr=log)
     give_up = time.monotonic() + READY_WITHIN_S
     while ask_pid(str(config.parent / "admin.sock")) != str(process.pid):

@@ -6,6 +6,7 @@ for each reload.
 
 import os
 import re
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -19,9 +20,8 @@ def main(arguments: list[str]) -> None:
     """Never returns. Exits with the cause if Ray's file is not as expected; Ray logs it."""
     config = Path(arguments[arguments.index("-f") + 1])
     try:
-        adapted = keep(
-            config, arguments, adapt(config.read_text(), os.environ.get("DENSENET_BIND_HOST"))
-        )
+        host, max_files = os.environ.get("DENSENET_BIND_HOST"), count_files()
+        adapted = keep(config, arguments, adapt(config.read_text(), host, max_files))
     except UnexpectedConfig as error:
         sys.exit(f"{config} is not what this version of densenet-serve can adapt: {error}")
     write(config, adapted)
@@ -30,6 +30,12 @@ def main(arguments: list[str]) -> None:
     os.setpgid(0, 0)
     binary = find_haproxy()
     os.execv(binary, [binary, *arguments, *take_over(arguments, adapted)])  # noqa: S606
+
+
+def count_files() -> int | None:
+    """How many files HAProxy may open: it raises its limit to the hard one by itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if hard == resource.RLIM_INFINITY else hard
 
 
 def keep(config: Path, arguments: list[str], adapted: str) -> str:

@@ -21,6 +21,8 @@ stop would not know of the requests it holds back, and lose them."""
 RETRY_ON = "conn-failure empty-response"
 """Both are safe: to classify an image twice has no effect but its cost."""
 RETRY_AFTER_S = 1
+FILES_APART = 100
+"""Files that HAProxy opens beside those of its connections: listeners, checks, Lua, logs."""
 
 REMOVED_HEADERS = (
     # An Ingress has nothing to upgrade to; a body after an offer would be taken for a request.
@@ -79,10 +81,11 @@ class Section:
         raise UnexpectedConfig(f"'{self.title}' has no line like '{pattern}'")
 
 
-def adapt(text: str, bind_host: str | None = None) -> str:
+def adapt(text: str, bind_host: str | None = None, max_files: int | None = None) -> str:
     """Returns the configuration that this service wants. Raises UnexpectedConfig.
 
     bind_host: where HAProxy is to listen, if not at the address that Ingress replicas use.
+    max_files: how many files HAProxy may open; some containers allow 1024.
     """
     sections = parse(text)
     if bind_host is not None:
@@ -90,6 +93,8 @@ def adapt(text: str, bind_host: str | None = None) -> str:
             if each.title in ("frontend http_frontend", "frontend grpc_frontend"):
                 bind(each, bind_host)
     adapt_global(find(sections, "global"))
+    if max_files is not None:
+        bound_connections(find(sections, "global"), max_files)
     adapt_defaults(find(sections, "defaults"))
     adapt_http(find(sections, "frontend http_frontend"))
     adapt_nothing_found(find(sections, "backend default_backend"), sections)
@@ -136,6 +141,16 @@ def adapt_global(section: Section) -> None:
     )
     section.replace(r" +tune.bufsize \d+", f"    tune.bufsize {BUFFER_BYTES}")
     section.lines.append(f"    lua-load {Path(__file__).with_name('end_with_ray.lua')}")
+
+
+def bound_connections(section: Section, max_files: int) -> None:
+    """HAProxy does not start if its connections may need more files than it may open.
+
+    It counts two for each connection, and two for each fourth one's pipe.
+    """
+    most = max(1, (max_files - FILES_APART) * 2 // 5)
+    wanted = [int(line.split()[1]) for line in section.lines if line.startswith("    maxconn ")]
+    section.replace(r" +maxconn \d+", f"    maxconn {min(most, *wanted)}")
 
 
 def adapt_defaults(section: Section) -> None:

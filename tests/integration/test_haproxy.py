@@ -219,6 +219,16 @@ def test_one_whose_manager_died_hands_its_port_to_the_next(
         second.wait()
 
 
+def test_it_starts_when_it_may_open_few_files(tmp_path: Path) -> None:
+    port = find_free_port()
+    process = start_haproxy(write_config(tmp_path, [], port), max_files=1024)
+    try:
+        assert read_error(ask(port)) == (503, "unavailable")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_it_ends_with_the_raylet_it_belongs_to(tmp_path: Path) -> None:
     """Its manager is our child, so that the raylet in this play is this manager's parent."""
     config = write_config(tmp_path, [], find_free_port())

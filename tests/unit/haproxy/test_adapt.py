@@ -47,6 +47,14 @@ def test_only_its_user_may_command_it(path: Path) -> None:
     assert mode == "600"
 
 
+@pytest.mark.parametrize(("max_files", "connections"), [(None, 4096), (20_000, 4096), (1024, 369)])
+def test_it_has_no_more_connections_than_files(
+    path: Path, max_files: int | None, connections: int
+) -> None:
+    adapted = adapt(path.read_text(), max_files=max_files)
+    assert re.findall(r"^    maxconn (\d+)$", adapted, re.MULTILINE) == [f"{connections}"]
+
+
 def test_before_anything_is_deployed_clients_are_told_to_come_back(tmp_path: Path) -> None:
     adapted = adapt(write_config(tmp_path, [], HTTP_PORT).read_text())
     assert NOT_DEPLOYED[1] in adapted
