@@ -1,59 +1,37 @@
-"""Where a request ends, directly and behind proxies that share connections among their clients."""
+"""Where a request ends, directly and behind proxies that share connections among their clients.
+
+Here Ray's HAProxy stands between the front and the Ingress, and takes offers off as well: it
+alone would make these tests pass. `test_framing_fronts` puts the fronts before the parser itself.
+"""
 
 import json
 import shutil
-import socket
-import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 from PIL import Image
 
-from testing.framing import BROKEN_CHUNKS, CHUNKED, H2C, UNCLEAR_HEADS, WEBSOCKET, head
+from testing.framing import CHUNKED, WEBSOCKET, head
+from testing.framing_attacks import (
+    IMAGE,
+    OFFERS,
+    PATH,
+    TIMEOUT_S,
+    Target,
+    ask_as_victim,
+    attack,
+    attack_with_a_late_body,
+    attacks,
+    read_answer,
+    smuggled,
+)
 from testing.fronts import FRONTS
 from testing.pictures import encode
 from testing.service import Service
 
-TIMEOUT_S = 30.0
-GIVEN_UP_AFTER_S = 2.0
-"""How long an attacker waits: some proxies wait for more of what is sent."""
-
 NUM_VICTIMS = 100
-PATH = b"/predict"
-CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-CONTEXT.check_hostname, CONTEXT.verify_mode = False, ssl.CERT_NONE
-
-
-@dataclass(frozen=True)
-class Target:
-    """The service, or what stands before it, which makes its own of some requests."""
-
-    name: str
-    url: str
-
-    @contextmanager
-    def connect(self, timeout_s: float = TIMEOUT_S) -> Iterator[socket.socket]:
-        parts = urlsplit(self.url)
-        assert parts.port is not None
-        with socket.create_connection(("localhost", parts.port), timeout_s) as plain:
-            if parts.scheme == "http":
-                yield plain
-                return
-            with CONTEXT.wrap_socket(plain, server_hostname="localhost") as client:
-                yield client
-
-
-def read_answer(client: socket.socket, method: str = "GET") -> HTTPResponse:
-    """The next answer with its body at hand. Raises HTTPException or OSError."""
-    answer = HTTPResponse(client, method=method)
-    answer.begin()
-    return answer
 
 
 @pytest.fixture(scope="module", params=["service", *FRONTS])
@@ -98,8 +76,6 @@ def ask(url: str, photo: bytes) -> str:
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
-IMAGE = b"Content-Type: image/png"
-OFFERS = {"h2c": H2C, "other": (b"Connection: upgrade", b"Upgrade: other/1")}
 each_offer = pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
 
 
@@ -126,45 +102,6 @@ def test_a_photo_with_an_offer_to_upgrade_is_classified(
         assert json.load(answer)["class_id"] == class_ids[0]
 
 
-def smuggled(photo: bytes) -> bytes:
-    """What a victim must never be answered with: a whole request for another photo."""
-    length = b"Content-Length: %d" % len(photo)
-    return head(length, IMAGE, b"X-Request-ID: smuggled", path=b"/run_inference") + photo
-
-
-def attacks(photo: bytes) -> list[bytes]:
-    """Bodies and remains of bodies that are requests."""
-    inner = smuggled(photo)
-    length = b"Content-Length: %d" % len(inner)
-    chunks = b"%x\r\n" % len(inner) + inner + b"\r\n0\r\n\r\n"
-    bodies = [
-        head(*lines, *offer, IMAGE, method=method, path=PATH) + body
-        for offer in [*OFFERS.values(), WEBSOCKET, (b"Expect: 100-continue",), ()]
-        for lines, body in [((length,), inner), ((CHUNKED,), chunks)]
-        for method in (b"POST", b"GET", b"HEAD", b"OPTIONS")
-    ]
-    unclear = [*UNCLEAR_HEADS.values(), *(head(CHUNKED) + each for each in BROKEN_CHUNKS.values())]
-    return bodies + [request + inner for request in unclear]
-
-
-def attack(target: Target, request: bytes) -> None:
-    with target.connect(GIVEN_UP_AFTER_S) as client:
-        try:
-            client.sendall(request)
-            read_answer(client, request.partition(b" ")[0].decode("latin-1")).read()
-        except (HTTPException, OSError):
-            return  # an attacker may be told anything, or nothing
-
-
-def ask_as_victim(target: Target, number: int) -> tuple[int, str | None]:
-    """On a connection of its own to the target: status and whose answer it is."""
-    with target.connect() as client:
-        client.sendall(head(b"X-Request-ID: %d" % number, method=b"GET", path=b"/healthz"))
-        answer = read_answer(client)
-        answer.read()
-        return answer.status, answer.headers["X-Request-ID"]
-
-
 def test_a_second_client_gets_its_own_answers(target: Target, photos: list[bytes]) -> None:
     requests_ = attacks(photos[1])
     assert len(requests_) > NUM_VICTIMS
@@ -184,6 +121,15 @@ def test_a_second_client_gets_the_class_of_its_own_photo(
     for _ in range(10):
         attack(target, request)
         assert ask(target.url, photos[0]) == class_ids[0]
+
+
+@each_offer
+def test_a_body_that_comes_late_is_no_request_of_the_next_client(
+    target: Target, photos: list[bytes], offer: tuple[bytes, ...]
+) -> None:
+    for number in range(20):
+        attack_with_a_late_body(target, photos[1], offer)
+        assert ask_as_victim(target, number) == (200, f"{number}")
 
 
 def test_a_websocket_is_answered_at_once(target: Target) -> None:

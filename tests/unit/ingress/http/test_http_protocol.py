@@ -1,20 +1,18 @@
 """Requests that are unclear, slow or endless, against uvicorn with our protocol."""
 
-import asyncio
 import json
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from deployments.ingress.http import http_protocol
-from deployments.ingress.http.http_protocol import MAX_HEAD_BYTES, HttpProtocol
+from deployments.ingress.http.http_protocol import MAX_HEAD_BYTES
 from testing.framing import BROKEN_CHUNKS, CHUNKED, H2C, NEXT, UNCLEAR_HEADS, WEBSOCKET, head
+from testing.parser_server import serving
 
 TIMEOUT_S = 10.0
 HEAD_WITHIN_S = LINGER_S = 0.3
@@ -40,18 +38,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """Where uvicorn listens, with times that do not keep tests waiting."""
-    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listener:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(http_protocol, "HEAD_WITHIN_S", HEAD_WITHIN_S)
         patch.setattr(http_protocol, "LINGER_S", LINGER_S)
-        config = uvicorn.Config(
-            application, http=HttpProtocol, lifespan="off", log_config=None, log_level="error"
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
-        thread.start()
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+        with serving(application) as port:
+            yield port
 
 
 @pytest.fixture
