@@ -1,4 +1,4 @@
-"""Attacks on whoever shares a connection with the attacker, and victims who tell what they got."""
+"""Attacks on clients that share a connection with the attacker, and what these victims get."""
 
 import socket
 import ssl
