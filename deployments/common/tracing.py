@@ -26,6 +26,14 @@ def is_enabled() -> bool:
     return isinstance(trace.get_tracer_provider(), TracerProvider)
 
 
+def current_trace_id() -> str:
+    """32 hexadecimal digits, or nothing if the request is not sampled."""
+    if not is_enabled():
+        return ""
+    context = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(context.trace_id) if context.trace_flags.sampled else ""
+
+
 def span(name: str, **attributes: int) -> AbstractContextManager[object]:
     """What is inside, as a part of the request's trace."""
     if not is_enabled():

@@ -160,6 +160,9 @@ def adapt_defaults(section: Section) -> None:
         f"    timeout client {SILENCE_S}s",
         f"    timeout http-request {HEADER_WITHIN_S}s",
     )
+    # Whom the access log names; the Ingress sees HAProxy alone.
+    section.expect_no(" +option forwardfor")
+    section.lines.append("    option forwardfor")
     section.replace(" +retry-on conn-failure", f"    retry-on {RETRY_ON}")
     section.replace(" +errorfile 50[234] .*", *map(describe_error, ERRORS))
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -34,6 +34,8 @@ class Timings:
         return {"Server-Timing": f'{stages};desc="batch of {self.batch_size}"'}
 
 
+MAX_ADDRESS_CHARS = 200
+MAX_USER_AGENT_CHARS = 200
 CANCELLED = "cancelled"
 """The status of a request whose client left before a response began."""
 
@@ -43,6 +45,8 @@ class RequestContext:
     """One request over HTTP or gRPC.
 
     client: the name of the key that came; empty without API keys.
+    client_address: see `describe_address`.
+    trace_id: of the sampled trace that it is part of, in hexadecimal digits; else empty.
     status: HTTP's, or gRPC's name for it.
     error_code: the code of the error that ended the request as a whole, else empty.
     images: how many were sent; outcomes: how many of them were `classified`, or failed by
@@ -54,6 +58,7 @@ class RequestContext:
     client: str = ""
     client_address: str = ""
     user_agent: str = ""
+    trace_id: str = ""
     status: str = CANCELLED
     error_code: str = ""
     received_bytes: int = 0
@@ -82,6 +87,7 @@ class RequestContext:
             "client": self.client,
             "client_address": self.client_address,
             "user_agent": self.user_agent,
+            "trace_id": self.trace_id,
             "status": self.status,
             "error": self.error_code,
             "bytes": self.received_bytes,
@@ -94,6 +100,14 @@ class RequestContext:
             "infer_ms": round(timings.infer_ms, 1),
             "batch_size": timings.batch_size,
         }
+
+
+def describe_address(forwarded_for: Sequence[str], peer: str) -> str:
+    """The addresses that the proxies on the way saw, the nearest proxy's last; else the peer's.
+
+    HAProxy adds the last one, so a client can forge only those before it.
+    """
+    return ", ".join(forwarded_for)[-MAX_ADDRESS_CHARS:] or peer
 
 
 OnRequestEnd = Callable[[RequestContext], None]

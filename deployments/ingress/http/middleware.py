@@ -8,15 +8,20 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.common import tracing
 from deployments.common.errors import Unauthorized
 from deployments.ingress.access_log import AccessLog, describe_request
 from deployments.ingress.auth import ApiKeys, authorize
-from deployments.ingress.context import OnRequestEnd, RequestContext
-from deployments.ingress.http.path_rules import rule_of
+from deployments.ingress.context import (
+    MAX_USER_AGENT_CHARS,
+    OnRequestEnd,
+    RequestContext,
+    describe_address,
+)
+from deployments.ingress.http.path_rules import PathRule, rule_of
 from deployments.ingress.http.responses import error_response
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_MAX_USER_AGENT_CHARS = 200
 
 logger = logging.getLogger("ray.serve")
 
@@ -53,6 +58,7 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         context = _open_context(scope)
+        rule = rule_of(scope)  # before the router: a mount changes the scope
         response = _Response(send, context, self._model_version)
         try:
             await self._app(scope, receive, response.send)
@@ -61,12 +67,12 @@ class RequestContextMiddleware:
             if not response.has_begun:
                 await error_response(error, scope)(scope, receive, response.send)
         finally:
-            self._end(scope, context)
+            self._end(scope, rule, context)
 
-    def _end(self, scope: Scope, context: RequestContext) -> None:
-        is_probe = rule_of(scope).probe
-        self._access_log.write(describe_request(scope["method"], scope["path"], context, is_probe))
-        if self._on_request_end is not None and not is_probe:
+    def _end(self, scope: Scope, rule: PathRule, context: RequestContext) -> None:
+        entry = describe_request(scope["method"], scope["path"], context, rule.probe)
+        self._access_log.write(entry)
+        if self._on_request_end is not None and rule.is_counted:
             self._on_request_end(context)
 
 
@@ -75,9 +81,9 @@ def _open_context(scope: Scope) -> RequestContext:
     client = scope.get("client") or ("",)
     context = RequestContext(
         request_id=headers.get("x-request-id", ""),
-        # HAProxy and other proxies add the address they saw at the end.
-        client_address=headers.get("x-forwarded-for", client[0]).rpartition(",")[2].strip(),
-        user_agent=headers.get("user-agent", "")[:_MAX_USER_AGENT_CHARS],
+        client_address=describe_address(headers.getlist("x-forwarded-for"), client[0]),
+        user_agent=headers.get("user-agent", "")[:MAX_USER_AGENT_CHARS],
+        trace_id=tracing.current_trace_id(),
     )
     scope.setdefault("state", {})["context"] = context
     return context

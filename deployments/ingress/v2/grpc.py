@@ -26,7 +26,7 @@ from deployments.ingress.v2.grpc_table import (
     to_service_error,
 )
 from deployments.ingress.v2.model import InferenceModel
-from deployments.ingress.v2.peer import is_local
+from deployments.ingress.v2.peer import is_local, open_context
 
 Handler = Callable[[Any, RequestContext], Awaitable[Message]]
 
@@ -95,12 +95,7 @@ class InferenceServicer:
         Nothing is raised to Ray, which would send the trace to the client.
         """
         rpc = RPCS[name]
-        context = RequestContext(
-            # Ray puts the id there: the client's own, or a new one.
-            request_id=dict(grpc_context.trailing_metadata()).get("request_id", ""),
-            client_address=grpc_context.peer(),
-            received_bytes=len(data),
-        )
+        context = open_context(grpc_context, len(data))
         try:
             self._authorize(rpc, data, context, grpc_context)
             response = await handler(rpc.request.FromString(data), context)

@@ -1,7 +1,26 @@
-"""Whether a gRPC peer is on this machine."""
+"""Who calls over gRPC."""
 
 import ipaddress
 from urllib.parse import unquote
+
+from ray.serve.grpc_util import RayServegRPCContext
+
+from deployments.common import tracing
+from deployments.ingress.context import MAX_USER_AGENT_CHARS, RequestContext, describe_address
+
+
+def open_context(grpc_context: RayServegRPCContext, received_bytes: int) -> RequestContext:
+    """What is known of a call before its message is parsed."""
+    metadata = grpc_context.invocation_metadata()
+    forwarded_for = [value for key, value in metadata if key == "x-forwarded-for"]
+    return RequestContext(
+        # Ray puts the id there: the client's own, or a new one.
+        request_id=dict(grpc_context.trailing_metadata()).get("request_id", ""),
+        client_address=describe_address(forwarded_for, grpc_context.peer()),
+        user_agent=dict(metadata).get("user-agent", "")[:MAX_USER_AGENT_CHARS],
+        trace_id=tracing.current_trace_id(),
+        received_bytes=received_bytes,
+    )
 
 
 def is_local(peer: str) -> bool:

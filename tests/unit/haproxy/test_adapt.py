@@ -42,6 +42,10 @@ def test_nothing_listens_but_http_and_grpc_at_the_host_that_is_configured(path: 
     assert binds == [f"127.0.0.1:{HTTP_PORT}", f"127.0.0.1:{GRPC_PORT}"]
 
 
+def test_ingresses_learn_whom_a_request_came_from(path: Path) -> None:
+    assert "option forwardfor" in adapt(path.read_text())
+
+
 def test_only_its_user_may_command_it(path: Path) -> None:
     (mode,) = re.findall(r"stats socket \S+ mode (\d+)", adapt(path.read_text()))
     assert mode == "600"

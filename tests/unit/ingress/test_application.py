@@ -111,13 +111,18 @@ async def test_the_access_log_has_figures_and_no_names(
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "address"), [("10.0.0.7", "10.0.0.7"), ("forged, 10.0.0.7", "10.0.0.7")]
+    ("forwarded", "address"),
+    [
+        (["10.0.0.7"], "10.0.0.7"),
+        (["forged, 10.0.0.7", "127.0.0.1"], "forged, 10.0.0.7, 127.0.0.1"),
+        (["forged" * 1000, "10.0.0.7"], ("forged" * 1000)[-190:] + ", 10.0.0.7"),
+    ],
 )
-async def test_the_access_log_has_the_address_that_the_last_proxy_saw(
-    forwarded: str, address: str, caplog: pytest.LogCaptureFixture
+async def test_the_access_log_has_the_addresses_that_proxies_saw_the_nearest_last(
+    forwarded: list[str], address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="ray.serve")
-    headers = {"X-Forwarded-For": forwarded, "User-Agent": "x" * 1000}
+    headers = [("X-Forwarded-For", each) for each in forwarded] + [("User-Agent", "x" * 1000)]
     await post(FakeClassifier(), headers=headers)
     fields = vars(caplog.records[-1])
     assert fields["client_address"] == address

@@ -28,8 +28,9 @@ async def post(classifier: FakeClassifier, *files: bytes) -> RequestContext:
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         parts = [("file", (f"{index}.png", file)) for index, file in enumerate(files)]
         await client.post("/predict", files=parts)
-        await client.get("/readyz")
-    (record,) = records  # a probe is none
+        for path in ("/readyz", "/", "/static/page.js", "/docs", "/openapi.json"):
+            await client.get(path)
+    (record,) = records  # neither a probe nor a page is one
     return record
 
 

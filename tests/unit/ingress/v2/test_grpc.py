@@ -161,6 +161,17 @@ async def test_a_call_with_a_key_is_admitted_under_its_clients_name(
     assert (fields["client"], fields["client_address"]) == ("alice", "ipv4:10.0.0.7:4000")
 
 
+async def test_the_access_log_has_what_haproxy_and_the_client_say_of_a_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="ray.serve")
+    context = Context(("user-agent", "grpc-python/1.80"), ("x-forwarded-for", "192.0.2.7"))
+    await call(make_servicer(), make_request(), context)
+    (record,) = caplog.records
+    fields = vars(record)
+    assert (fields["user_agent"], fields["client_address"]) == ("grpc-python/1.80", "192.0.2.7")
+
+
 async def test_the_access_log_names_the_error_of_a_call(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="ray.serve")
     await make_servicer().ModelInfer(b"\xff", Context())
