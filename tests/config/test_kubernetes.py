@@ -15,7 +15,9 @@ from deployments.launcher.ray_cluster import SERVER_MARGIN_S
 from testing.service import ROOT
 
 KUBERNETES = "1.37"
-MANIFESTS = list(yaml.safe_load_all((ROOT / "config/kuberay/rayservice.yaml").read_text()))
+KUBERAY = ROOT / "config/kuberay"
+MANIFESTS = list(yaml.safe_load_all((KUBERAY / "rayservice.yaml").read_text()))
+INGRESS, POLICY = yaml.safe_load_all((KUBERAY / "network.yaml").read_text())
 SCHEMA = json.loads((ROOT / "tests/config/rayservice.schema.json").read_text())
 
 
@@ -53,6 +55,11 @@ def test_all_else_is_what_kubernetes_reads() -> None:
     for manifest in MANIFESTS[1:]:
         kubernetes_validate.validate(manifest, KUBERNETES, True)
     assert {each["kind"] for each in MANIFESTS[1:]} == {"PodDisruptionBudget"}
+
+
+def test_what_leads_to_it_is_what_kubernetes_reads() -> None:
+    kubernetes_validate.validate(INGRESS, KUBERNETES, True)
+    kubernetes_validate.validate(POLICY, KUBERNETES, True)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +124,67 @@ def test_a_node_can_be_drained_while_one_pod_of_each_group_stays() -> None:
     assert budgets.keys() == groups.keys()
     for name, budget in budgets.items():
         assert 1 == budget["spec"]["minAvailable"] < groups[name]["minReplicas"]
+
+
+def test_clients_reach_the_port_that_serve_listens_on() -> None:
+    ports = MANIFESTS[0]["spec"]["serveService"]["spec"]["ports"]
+    (rule,) = INGRESS["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    service = path["backend"]["service"]
+    assert service["name"] == f"{MANIFESTS[0]['metadata']['name']}-serve-svc"  # KubeRay's name
+    assert service["port"]["number"] in {port["port"] for port in ports}
+    open_to_all = [each for each in POLICY["spec"]["ingress"] if "from" not in each]
+    assert [port["port"] for port in open_to_all[0]["ports"]] == [port["port"] for port in ports]
+    assert len(open_to_all) == 1
+
+
+def test_the_policy_and_the_monitor_select_every_pod_and_name_its_ports() -> None:
+    monitor = yaml.safe_load((KUBERAY / "monitoring.yaml").read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    policy_ports = {
+        port["port"] for each in POLICY["spec"]["ingress"] for port in each.get("ports", [])
+    }
+    for group in list_groups(MANIFESTS[0]):
+        labels = group["template"]["metadata"]["labels"]
+        assert labels == POLICY["spec"]["podSelector"]["matchLabels"]
+        assert labels == monitor["spec"]["selector"]["matchLabels"]
+        assert labels[monitor["spec"]["jobLabel"]].startswith("densenet")
+        ports = {
+            port["name"]: port["containerPort"]
+            for port in group["template"]["spec"]["containers"][0]["ports"]
+        }
+        assert ports[endpoint["port"]] in policy_ports
+
+
+def test_the_monitor_keeps_what_prometheus_keeps() -> None:
+    prometheus = yaml.safe_load((ROOT / "config/monitoring/prometheus.yml").read_text())
+    monitor = yaml.safe_load((KUBERAY / "monitoring.yaml").read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (theirs,) = endpoint["metricRelabelings"]
+    (ours,) = prometheus["scrape_configs"][0]["metric_relabel_configs"]
+    assert (theirs["regex"], theirs["action"]) == (ours["regex"], ours["action"])
+    assert endpoint["interval"] == prometheus["global"]["scrape_interval"]
+
+
+def test_an_incremental_upgrade_is_what_kuberay_reads() -> None:
+    service = yaml.safe_load(yaml.safe_dump(MANIFESTS[0]))
+    patch = yaml.safe_load((KUBERAY / "incremental-upgrade.yaml").read_text())
+    service["spec"]["upgradeStrategy"] |= patch["spec"].pop("upgradeStrategy")
+    assert patch == {"spec": {}}
+    check(service)
+    assert service["spec"]["rayClusterConfig"]["enableInTreeAutoscaling"]  # KubeRay wants it
+
+
+def test_the_logs_of_every_pod_go_to_its_standard_output_and_are_bounded() -> None:
+    for group in list_groups(MANIFESTS[0]):
+        spec = group["template"]["spec"]
+        (sidecar,) = spec["initContainers"]
+        assert sidecar["restartPolicy"] == "Always"
+        (mount,) = sidecar["volumeMounts"]
+        mounts = spec["containers"][0]["volumeMounts"]
+        shared = {each["name"]: each["mountPath"] for each in mounts}
+        assert shared[mount["name"]] == mount["mountPath"] == "/tmp/ray"  # noqa: S108, Ray's folder
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        assert "sizeLimit" in volumes[mount["name"]]["emptyDir"]
+        resources = spec["containers"][0]["resources"]
+        assert all("ephemeral-storage" in resources[kind] for kind in ("requests", "limits"))

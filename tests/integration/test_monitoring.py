@@ -23,8 +23,8 @@ from tests.integration.test_faults import kill_classifier
 
 MONITORING = ROOT / "config" / "monitoring"
 SCRAPE_S = 2
-WINDOW = "15s"
-"""In the place of `$__rate_interval`."""
+VARIABLES = {"$__rate_interval": "15s", "$job": "densenet.*", "$instance": ".*"}
+"""Of the dashboard's queries, as Grafana would set them."""
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="Prometheus is not installed"
@@ -37,6 +37,13 @@ def test_every_alert_comes_when_it_should_and_only_then() -> None:
     done = subprocess.run(
         ["promtool", "test", "rules", rules], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_prometheus
+def test_prometheus_accepts_its_configuration() -> None:
+    command = ["promtool", "check", "config", MONITORING / "prometheus.yml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -77,6 +84,7 @@ def calm(watched: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     target = f"127.0.0.1:{watched.metrics_port}"
     document["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
     document["rule_files"] = [str(MONITORING / "alerts.yml")]
+    del document["alerting"]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(document))
     address = f"127.0.0.1:{find_free_port()}"
     with running_prometheus(folder, address):
@@ -187,7 +195,9 @@ def list_queries() -> list[tuple[str, str]]:
 
 def query(prometheus: str, expression: str) -> list[float]:
     """The values of an expression, now."""
-    params = {"query": expression.replace("$__rate_interval", WINDOW)}
+    for variable, value in VARIABLES.items():
+        expression = expression.replace(variable, value)
+    params = {"query": expression}
     answer: dict[str, Any] = requests.get(
         f"{prometheus}/api/v1/query", params=params, timeout=30
     ).json()
@@ -253,7 +263,8 @@ def test_one_trace_leads_through_ingress_queue_batch_and_model(
     files = [
         ("file", (f"{index}.png", synthetic_data().pictures[index].file)) for index in range(3)
     ]
-    headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    traced = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+    headers = {**traced, "X-Request-ID": "traced", "X-Forwarded-For": "192.0.2.7"}
     assert requests.post(f"{watched.url}/predict", files=files, headers=headers, timeout=30).ok
     give_up = time.monotonic() + 10
     while (
@@ -268,6 +279,20 @@ def test_one_trace_leads_through_ingress_queue_batch_and_model(
     assert times == sorted(times)
     assert found["decode"]["attributes"]["images"] == 3
     assert found["infer"]["attributes"]["batch_size"] >= 1
+    root = found["replica_handle_request Ingress __call__"]
+    assert root["attributes"]["request_id"] == "traced"
+    (line,) = find_log_lines(watched, "traced")
+    assert line["trace_id"] == trace_id
+    assert line["client_address"] == "192.0.2.7, 127.0.0.1"  # the second is what HAProxy saw
+
+
+def find_log_lines(service: Service, request_id: str) -> list[dict[str, Any]]:
+    """Of the access log; waits for the first."""
+    give_up = time.monotonic() + 10
+    while not (found := [x for x in service.read_logs() if x.get("request_id") == request_id]):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    return found
 
 
 def test_what_is_not_sampled_leaves_no_trace(watched: Service, folder: Path) -> None:
