@@ -27,10 +27,10 @@ listen front
 
 
 @contextmanager
-def running_caddy(upstream: int, folder: Path) -> Iterator[str]:
-    """Our Caddyfile, but for the ports, with one upstream that is not there."""
+def running_caddy(upstream: int, folder: Path, name: str = "Caddyfile") -> Iterator[str]:
+    """Our Caddyfile of that name, but for the ports, with one upstream that is not there."""
     port = find_free_port()
-    ours = ROOT / "config" / "Caddyfile"
+    ours = ROOT / "config" / name
     options = f"admin off\nskip_install_trust\nhttp_port {find_free_port()}\nhttps_port {port}"
     (folder / "Caddyfile").write_text(f"{{\n{options}\n}}\nimport {ours}\n")
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]

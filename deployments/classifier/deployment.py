@@ -14,6 +14,7 @@ from deployments.classifier.executor import ModelExecutor
 from deployments.classifier.queued import QueuedRequest
 from deployments.common import tracing
 from deployments.common.errors import ServiceError
+from deployments.common.replica import application_name
 from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch
 from deployments.common.settings import DRAIN_TIMEOUT_S, BatchingConfig, read_batching_config
 from deployments.model.base import Model, warm_up
@@ -31,6 +32,7 @@ class Classifier:
     """One model on a share of a GPU, or on the CPU."""
 
     def __init__(self, weights: Weights, load_model: Callable[[], Model]) -> None:
+        metrics.set_application(application_name())
         self.model_version = weights.version
         self._model = model = load_model()
         warm_up(model)

@@ -7,6 +7,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from deployments.common.replica import application_name
 from deployments.common.settings import DRAIN_TIMEOUT_S, Settings
 from deployments.ingress import metrics
 from deployments.ingress.access_log import AccessLog
@@ -37,7 +38,7 @@ class Ingress(InferenceServicer):
         path = settings.api_keys_file
         self._cors_origins = settings.cors_origins
         self._keys = ApiKeys(Path(path)) if path else None
-        metrics.create_series()
+        metrics.create_series(application_name())
         model = InferenceModel(self._pipeline)
         self._access_log.start()
         local_only = self._keys is None and not settings.allow_anonymous

@@ -12,14 +12,14 @@ SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 _requests = Counter(
     "densenet_requests_total",
     description="Requests by client (empty without API keys) and by HTTP's status or gRPC's.",
-    tag_keys=("client", "status"),
+    tag_keys=("application", "client", "status"),
 )
 
 _request_duration = Histogram(
     "densenet_request_duration_seconds",
     description="From the first byte that the ingress saw to the answer, by status.",
     boundaries=SECONDS,
-    tag_keys=("status",),
+    tag_keys=("application", "status"),
 )
 
 _stage_duration = Histogram(
@@ -27,36 +27,43 @@ _stage_duration = Histogram(
     description="Of requests that were classified: parse (receiving the body included), decode, "
     "queue (the longest wait of its images for the model) and infer (its slowest batch).",
     boundaries=SECONDS,
-    tag_keys=("stage",),
+    tag_keys=("application", "stage"),
 )
 
 _images = Counter(
     "densenet_images_total",
     description="Images by outcome: `classified`, the code of an image's own error, or `rejected` "
     "with its whole request.",
-    tag_keys=("outcome",),
+    tag_keys=("application", "outcome"),
 )
 
 _rejections = Counter(
     "densenet_rejections_total",
     description="Requests that ended in an error as a whole, by its code and by who said so: the "
     "`ingress`, or `ray` before it.",
-    tag_keys=("tier", "reason"),
+    tag_keys=("application", "tier", "reason"),
 )
 
 _retries = Counter(
     "densenet_retries_total",
     description="Classifications whose replica was lost: `retried` on another one, or `rejected` "
     "because a retry would have been over the budget.",
-    tag_keys=("outcome",),
+    tag_keys=("application", "outcome"),
 )
 
+_ALL = (_requests, _request_duration, _stage_duration, _images, _rejections, _retries)
+for _each in _ALL:
+    _each.set_default_tags({"application": ""})  # in Ray's proxy, which serves all of them
 
-def create_series() -> None:
+
+def create_series(application: str) -> None:
     """Have what alerts watch there from the start: a counter's first value is no increase.
 
+    application: the value of that tag in this process from now on.
     Ray refuses to count nothing, and the smallest number there is is lost in the first sum.
     """
+    for each in _ALL:
+        each.set_default_tags({"application": application})
     nothing = math.ulp(0.0)
     for outcome in ("retried", "rejected"):
         _retries.inc(nothing, tags={"outcome": outcome})

@@ -114,12 +114,12 @@ def deploy(config: Config, dashboard: str) -> None:
 
 
 def wait_until_ready(config: Config, stop: StopSignal) -> bool:
-    """True once `/readyz` says so, False when stopped before. Raises StartupError."""
+    """True once each application is ready, False when stopped before. Raises StartupError."""
     while not stop.wait(POLL_PERIOD_S):
         for name, application in serve.status().applications.items():
             check_application(name, application)
         try:
-            if ask_ready(config).ok:
+            if all(ask_ready(url).ok for url in config.urls):
                 return True
         except (requests.ConnectionError, requests.Timeout):
             continue  # the proxy, or the Ingress behind it, is not up yet
@@ -142,14 +142,14 @@ def check_application(name: str, application: ApplicationStatusOverview) -> None
         raise StartupError("\n".join(failed))
 
 
-def ask_ready(config: Config) -> requests.Response:
+def ask_ready(url: str) -> requests.Response:
     """Whatever name its certificate has: this is our own port."""
     with warnings.catch_warnings(action="ignore"):
-        return requests.get(f"{config.url}/readyz", timeout=5, verify=False)  # noqa: S501
+        return requests.get(f"{url}/readyz", timeout=5, verify=False)  # noqa: S501
 
 
 def announce(config: Config, dashboard: str) -> None:
-    version = ask_ready(config).headers["X-Model-Version"]
+    version = ask_ready(config.url).headers["X-Model-Version"]
     if version == SPEC.stand_in.version:
         print(f"WARNING: {explain_stand_in(find_download_failure(config))}", flush=True)
     grpc = f"gRPC: port {config.schema.grpc_options.port}, " if config.serves_grpc else ""

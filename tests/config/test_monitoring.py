@@ -53,9 +53,9 @@ def test_every_service_is_read_often_enough_for_alerts_and_no_oftener() -> None:
     assert all(job["job_name"].startswith("densenet") for job in PROMETHEUS["scrape_configs"])
 
 
-def test_the_dashboard_works_with_any_data_source_job_and_instance() -> None:
+def test_the_dashboard_works_with_any_data_source_job_instance_and_application() -> None:
     variables = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
-    assert variables.keys() == {"datasource", "job", "instance"}
+    assert variables.keys() == {"datasource", "job", "instance", "application"}
     assert variables["datasource"]["type"] == "datasource"
     uids = re.findall(
         r'"datasource": \{"type": "prometheus", "uid": "([^"]*)"', json.dumps(DASHBOARD)
@@ -64,6 +64,8 @@ def test_the_dashboard_works_with_any_data_source_job_and_instance() -> None:
     for query in QUERIES:
         series = re.findall(r"\bray_[a-z_]+(\{[^}]*\})?", query)
         assert all('job=~"$job",instance=~"$instance"' in selector for selector in series), query
+        ours = re.findall(r"\bray_densenet_[a-z_]+(\{[^}]*\})", query)
+        assert all('application=~"$application"' in selector for selector in ours), query
 
 
 def test_every_panel_has_a_place_of_its_own() -> None:

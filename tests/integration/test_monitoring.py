@@ -23,7 +23,12 @@ from tests.integration.test_faults import kill_classifier
 
 MONITORING = ROOT / "config" / "monitoring"
 SCRAPE_S = 2
-VARIABLES = {"$__rate_interval": "15s", "$job": "densenet.*", "$instance": ".*"}
+VARIABLES = {
+    "$__rate_interval": "15s",
+    "$job": "densenet.*",
+    "$instance": ".*",
+    "$application": ".*",
+}
 """Of the dashboard's queries, as Grafana would set them."""
 
 needs_prometheus = pytest.mark.skipif(
@@ -42,7 +47,7 @@ def test_every_alert_comes_when_it_should_and_only_then() -> None:
 
 @needs_prometheus
 def test_prometheus_accepts_its_configuration() -> None:
-    command = ["promtool", "check", "config", MONITORING / "prometheus.yml"]
+    command = ["promtool", "check", "config", str(MONITORING / "prometheus.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

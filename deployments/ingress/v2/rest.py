@@ -31,7 +31,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def v2_routes(model: InferenceModel) -> list[Route]:
-    """The routes under `/v2`; the protocol describes them, and not our `/openapi.json`."""
+    """The routes under `/v2`; `http.api_v2` describes the most used."""
     handlers = _Handlers(model)
     of_model: list[tuple[str, Handler, str]] = [
         ("", handlers.model_metadata, "GET"),

@@ -62,7 +62,9 @@ async def classifier(model: StubModel, monkeypatch: pytest.MonkeyPatch) -> Any:
     # `@serve.batch` asks the replica how many calls it may have; this one is none of Ray's.
     config = SimpleNamespace(max_ongoing_requests=1000)
     monkeypatch.setattr(
-        serve, "get_replica_context", lambda: SimpleNamespace(_deployment_config=config)
+        serve,
+        "get_replica_context",
+        lambda: SimpleNamespace(_deployment_config=config, app_name="test"),
     )
     deployment: Any = Classifier
     classifier = deployment.func_or_class(Weights("file", "stub"), lambda: model)
