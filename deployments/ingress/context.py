@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from deployments.common.errors import ClientClosedRequest
+
 
 @dataclass
 class Timings:
@@ -78,6 +80,11 @@ class RequestContext:
         if self.status.isdigit():
             return int(self.status) >= HTTPStatus.INTERNAL_SERVER_ERROR
         return self.status in ("INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client left before its response began."""
+        return self.status in (CANCELLED, str(ClientClosedRequest.status))
 
     def log_fields(self) -> dict[str, object]:
         """The fields of its line in the access log."""

@@ -32,8 +32,8 @@ _stage_duration = Histogram(
 
 _images = Counter(
     "densenet_images_total",
-    description="Images by outcome: `classified`, the code of an image's own error, or `rejected` "
-    "with its whole request.",
+    description="Images by outcome: `classified`, the code of an image's own error, `rejected` "
+    "with its whole request, or `cancelled` because the client left.",
     tag_keys=("application", "outcome"),
 )
 
@@ -79,8 +79,8 @@ def record_request(context: RequestContext) -> None:
     _request_duration.observe(context.duration_s, tags={"status": context.status})
     for outcome, count in context.outcomes.items():
         _images.inc(count, tags={"outcome": outcome})
-    if refused := context.images - context.outcomes.total():
-        _images.inc(refused, tags={"outcome": "rejected"})
+    if unfinished := context.images - context.outcomes.total():
+        _images.inc(unfinished, tags={"outcome": "cancelled" if context.has_left else "rejected"})
     if context.error_code:
         count_rejection("ingress", context.error_code)
     if context.timings.batch_size:

@@ -75,3 +75,4 @@ async def test_calls_over_grpc_are_told_of_as_requests_are() -> None:
     await call(servicer, make_request(raw_input_contents=[b"too short"]), Context())
     assert [record.status for record in records] == ["cancelled", "OK", "INVALID_ARGUMENT"]
     assert [record.images for record in records] == [1, 1, 0]
+    assert [record.has_left for record in records] == [True, False, False]
