@@ -38,6 +38,12 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     assert not dead
 
 
+def test_the_lines_for_caddy_that_are_shown_are_those_of_the_file() -> None:
+    comment, _, lines = (ROOT / "config/Caddyfile.canary").read_text().partition("\n")
+    assert comment.startswith("#")
+    assert lines in (ROOT / "docs/deployment.md").read_text()
+
+
 def anchors_of(text: str) -> set[str]:
     """The anchors that GitHub makes of the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
