@@ -31,6 +31,7 @@ def config(pictures: list[Image.Image], tmp_path_factory: pytest.TempPathFactory
     document["grpc_options"]["port"] = find_free_port()
     for application, step in zip(document["applications"], (1, -1), strict=True):
         application["args"]["weights"] = str(folder / f"{application['name']}.pth")
+        application["args"]["engine"] = "torch"  # which has nothing to convert at a first start
         make_checkpoint(pictures[:NUM_PICTURES][::step], Path(application["args"]["weights"]))
         application["logging_config"]["logs_dir"] = str(folder / "logs")
     path = folder / "canary.yaml"
