@@ -127,6 +127,11 @@ def test_a_client_that_asks_for_a_close_is_closed(port: int) -> None:
     assert ask(port, headers={"Connection": "close"}).headers["Connection"] == "close"
 
 
+def test_an_ingress_learns_the_address_that_haproxy_saw_last(port: int) -> None:
+    seen = ask(port, headers={"X-Forwarded-For": "192.0.2.7"}).json()
+    assert seen["x-forwarded-for"].endswith("127.0.0.1")
+
+
 def test_orders_to_ray_are_taken_off(port: int) -> None:
     seen = ask(port, headers=dict.fromkeys(CONTROL_HEADERS, "1")).json()
     assert not set(CONTROL_HEADERS) & seen.keys()
