@@ -22,8 +22,6 @@ PICTURE = 2
 NUM_REQUESTS = 200
 CANDIDATES = range(1, 30)
 """Of 200 requests; a share of 13 in 256 leaves it once in 30,000 runs."""
-READY_WITHIN_S = 240.0
-"""Two models are loaded at a time."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def config(pictures: list[Image.Image], tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def service(config: Path) -> Iterator[Service]:
-    with running(config, READY_WITHIN_S) as service:
+    with running(config) as service:
         yield service
 
 
@@ -107,9 +105,11 @@ def test_caddy_sends_the_candidate_one_request_in_twenty(
 ) -> None:
     if shutil.which("caddy") is None:
         pytest.skip("caddy is not installed")
-    with running_caddy(service.port, tmp_path, "Caddyfile.canary") as url:
-        with ThreadPoolExecutor(8) as pool:
-            answers = Counter(pool.map(partial(classify, url), [image] * NUM_REQUESTS))
+    with (
+        running_caddy(service.port, tmp_path, "Caddyfile.canary") as url,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        answers = Counter(pool.map(partial(classify, url), [image] * NUM_REQUESTS))
     assert answers.keys() == {current, candidate}
     assert answers[candidate] in CANDIDATES
 
