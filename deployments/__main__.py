@@ -3,5 +3,6 @@
 import sys
 
 from deployments.launcher.cli import main
+from deployments.launcher.guard import run_guarded
 
-sys.exit(main())
+sys.exit(run_guarded(main))

@@ -192,6 +192,8 @@ def serving(config: Path) -> Iterator[Service]:
                 server.stop()
         finally:
             cluster.shutdown()
+            for process in find_marked(_MARK, mark):
+                kill(process)
 
 
 def wait_until_ready(server: Server, url: str) -> None:

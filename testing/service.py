@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 import yaml
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+from deployments.launcher.guard import find_session
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, "-m", "deployments"]
@@ -72,6 +75,7 @@ class Service:
             text=True,
             start_new_session=True,
         )
+        self.launcher = wait_for_child(self.process)
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -89,7 +93,7 @@ class Service:
     @property
     def dashboard(self) -> str:
         """The dashboard's address, as the launcher printed it."""
-        match = re.search(r"dashboard: (http://\S+?)\)", self.output)
+        match = re.search(r"^  dashboard +(\S+)$", self.output, re.MULTILINE)
         assert match, self.output
         return match[1]
 
@@ -142,16 +146,14 @@ class Service:
         return [pid for pid in self.processes() if _command_line(pid).startswith(name.encode())]
 
     def processes(self) -> list[int]:
-        """The ids of all processes of this service that are still there."""
-        marker = f"DENSENET_TEST_PORT={self.port}".encode()
-        return [pid for pid in _all_pids() if marker in _environment(pid)]
+        """The ids of all its processes that are still there, but for the guard's."""
+        return find_session(self.launcher)
 
 
 @contextmanager
 def running(config: Path, **environment: str) -> Iterator[Service]:
     """A service that is ready; stopped at the end, and then really gone."""
-    port = yaml.safe_load(config.read_text())["http_options"]["port"]
-    service = Service(config, DENSENET_TEST_PORT=str(port), **environment)
+    service = Service(config, **environment)
     try:
         service.wait_until_ready()
         yield service
@@ -160,15 +162,13 @@ def running(config: Path, **environment: str) -> Iterator[Service]:
             service.stop()
 
 
-def _all_pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-def _environment(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""  # it has ended, or it is not ours
+def wait_for_child(guard: "subprocess.Popen[str]") -> int:
+    """The launcher, by whose session its processes are found."""
+    while guard.poll() is None:
+        if children := psutil.Process(guard.pid).children():
+            return children[0].pid
+        time.sleep(0.01)
+    raise AssertionError("the guard ended without a launcher")
 
 
 def _command_line(pid: int) -> bytes:

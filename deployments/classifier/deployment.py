@@ -52,6 +52,11 @@ class Classifier:
         """What `X-Model-Version` says; responding shows that the replica is warm."""
         return self.model_version
 
+    async def describe(self) -> str:
+        """What `auto` became on this replica's node, for the launcher to show."""
+        model = self._model
+        return f"{model.precision} on {model.device} ({model.engine})"
+
     async def classify(
         self, images: ImageBatch, sizes: Sequence[int], timeouts_s: Sequence[float]
     ) -> CallResult:

@@ -1,11 +1,11 @@
 """The command line: `python -m deployments CONFIG`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from deployments.common.errors import RayDied, StartupError
+from deployments.launcher.haproxy import is_private
 
 DESCRIPTION = """\
 Serve a configuration until SIGINT or SIGTERM: start a local Ray (or join the one that
@@ -43,27 +43,28 @@ def check(arguments: argparse.Namespace) -> int:
     from deployments.launcher.preflight import check_machine
 
     config = read_config(arguments.config, arguments.port)
-    if "RAY_ADDRESS" not in os.environ:
+    if is_private():
         check_machine(config)
     print(f"{arguments.config} is valid.")
     return 0
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Validate, then launch. Raises StartupError or RayDied."""
+    """Validate, then launch. Returns the exit status. Raises StartupError or RayDied."""
     from deployments.launcher.config import read_config
-    from deployments.launcher.preflight import check_machine
-    from deployments.launcher.ray_cluster import RayOptions, check_ports
+    from deployments.launcher.ports import check_ports
+    from deployments.launcher.preflight import check_machine, fetch_weights
 
     config = read_config(arguments.config, arguments.port)
-    options = RayOptions.of(arguments)
-    check_ports(config, options)
-    if "RAY_ADDRESS" not in os.environ:
+    if is_private():  # elsewhere, what holds the ports may be the very proxy that is joined
+        check_ports(config)
         check_machine(config)
-    from deployments.launcher.lifecycle import StopSignal, launch
+        fetch_weights(config)
+    from deployments.launcher.lifecycle import launch
+    from deployments.launcher.ray_cluster import RayOptions
+    from deployments.launcher.stop_signal import StopSignal
 
-    launch(config, options, StopSignal())
-    return 0
+    return launch(config, RayOptions.of(arguments), StopSignal())
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -100,7 +101,8 @@ def add_ray_options(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         type=parse_port,
         default=8080,
-        help="the port that Prometheus scrapes; 0 takes a free one (default: %(default)s)",
+        help="the port that Prometheus scrapes; a free one if it is 0 or in use "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--dashboard-host",

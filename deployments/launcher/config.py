@@ -20,6 +20,7 @@ MAX_LINES = 8
 class Config:
     """A YAML that has been found good, and what the launcher needs of it."""
 
+    path: Path
     document: dict[str, Any]
     schema: ServeDeploySchema
 
@@ -80,7 +81,7 @@ def read_config(path: Path, port: int | None = None) -> Config:
         options["port"] = port
     if problems := find_problems(document):
         raise StartupError(describe(problems, path))
-    return Config(document, ServeDeploySchema.model_validate(document))
+    return Config(path, document, ServeDeploySchema.model_validate(document))
 
 
 def find_problems(document: dict[str, Any]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""HAProxy of the local Ray: its files, and its end."""
+"""HAProxy of the local Ray: its files and its ports."""
 
 import os
 import random
@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 PORTS_OF_REPLICAS = 100
 """More Ingress replicas than a machine has cores."""
 
 
+def is_private() -> bool:
+    """Whether the launcher starts a Ray of its own, and does not join one."""
+    return os.environ.get("RAY_ADDRESS", "local") == "local"
+
+
 @contextmanager
 def private_haproxy() -> Iterator[None]:
-    """Give HAProxy a folder that no other user reads; at the end, end it and remove the folder.
+    """Give HAProxy a folder that no other user reads, and remove it at the end.
 
     By default all services of a machine share one. Below it Ray makes a folder named by the
     node's id of 56 characters, and the path of a socket has at most 107: so it is in /tmp, as
@@ -24,11 +27,7 @@ def private_haproxy() -> Iterator[None]:
     """
     with tempfile.TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as name:
         os.environ |= {**describe_paths(Path(name)), **describe_ports()}
-        try:
-            yield
-        finally:
-            for process in find_haproxy(name):
-                process.kill()
+        yield
 
 
 def describe_paths(folder: Path) -> dict[str, str]:
@@ -87,13 +86,3 @@ def _describe_proxy_ports() -> dict[str, str]:
             "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(http.getsockname()[1]),
             "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(grpc.getsockname()[1]),
         }
-
-
-def find_haproxy(folder: str) -> list[psutil.Process]:
-    """The processes that read their configuration there: one whose manager was killed, too."""
-    found = psutil.process_iter(["cmdline"])
-    return [
-        process
-        for process in found
-        if any(each.startswith(f"{folder}/") for each in process.info["cmdline"] or ())
-    ]

@@ -3,7 +3,11 @@
 Asked for a Ray that the launcher starts here; one that is joined may have other machines.
 """
 
+import logging
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ray._private.accelerators.nvidia_gpu import NvidiaGPUAcceleratorManager
@@ -12,8 +16,7 @@ from deployments.common.errors import StartupError
 from deployments.common.settings import Settings
 from deployments.ingress.auth import read_keys
 from deployments.launcher.config import Config
-from deployments.model import weights
-from deployments.model.cache import checkpoint_path
+from deployments.model import download, weights
 from deployments.model.checkpoint_file import check_checkpoint
 from deployments.model.spec import SPEC
 
@@ -47,14 +50,37 @@ def count_gpus() -> int:
 
 def check_weights(settings: Settings) -> None:
     """`imagenet` is downloaded here, once for all replicas. Raises StartupError."""
-    if settings.weights == "auto":
-        return
+    if settings.weights != "auto":
+        chosen = resolve_weights(settings)
+        if chosen.source == "file":
+            check_checkpoint(Path(chosen.path))
+
+
+def fetch_weights(config: Config) -> None:
+    """Download what is not here, so that its progress is shown; `auto` may do without."""
+    for settings in config.settings:
+        resolve_weights(settings)
+
+
+def resolve_weights(settings: Settings) -> weights.Weights:
+    """Raises StartupError."""
     official = SPEC.official.at(settings.weights_url)
-    if settings.weights == "imagenet" and not checkpoint_path(official.name).is_file():
-        print(f"Downloading the official weights from {official.url} ...", flush=True)
-    chosen = weights.resolve(settings.weights, official)
-    if chosen.source == "file":
-        check_checkpoint(Path(chosen.path))
+    with progress_shown():
+        return weights.resolve(settings.weights, official)
+
+
+@contextmanager
+def progress_shown() -> Iterator[None]:
+    """What `download` logs stands on the terminal, without the time and the process."""
+    handler, logger = logging.StreamHandler(sys.stdout), download.logger
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
 
 
 def check_cores(config: Config, cores: int) -> None:

@@ -1,25 +1,25 @@
 """Ray itself: ports, start or join, supervise, end."""
 
 import argparse
+import logging
 import math
 import os
 import socket
-import time
 from dataclasses import dataclass
 from typing import Any, Self
 
 import psutil
 import ray
 from ray._private import ray_constants
+from ray._private.authentication import authentication_token_setup
 
 from deployments.common.errors import RayDied, StartupError
 from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.config import Config
+from deployments.launcher.haproxy import is_private
+from deployments.launcher.ports import is_free
 
 LOCALHOST = "127.0.0.1"
-EXIT_WITHIN_S = 1.0
-"""How long Ray's processes may take to end when they are told to, before they are killed."""
-
 BIND_HOST = "DENSENET_BIND_HOST"
 """For `deployments.haproxy`: the address of its frontends."""
 
@@ -43,54 +43,82 @@ class RayOptions:
         node_ip = None if arguments.node_ip == "auto" else arguments.node_ip
         return cls(node_ip, arguments.metrics_port, arguments.dashboard_host)
 
-    def as_arguments(self) -> dict[str, Any]:
-        """For `ray.init`."""
-        return {
-            "_node_ip_address": self.node_ip,
-            "_metrics_export_port": self.metrics_port,
-            "dashboard_host": self.dashboard_host,
-        }
+
+@dataclass(frozen=True)
+class StartedRay:
+    """Where a Ray is: its GCS, its dashboard, its metrics (None if it was joined), its logs."""
+
+    address: str
+    dashboard: str
+    metrics: str | None
+    session_dir: str
 
 
-def check_ports(config: Config, ray_options: RayOptions) -> None:
-    http = config.schema.http_options
-    check_port(http.host, http.port, "http_options.port")
-    if config.serves_grpc:
-        check_port(http.host, config.schema.grpc_options.port, "grpc_options.port")
-    if "RAY_ADDRESS" not in os.environ:
-        check_port(ray_options.node_ip or "", ray_options.metrics_port, "--metrics-port")
-
-
-def check_port(host: str, port: int, option: str) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StartupError(
-                f"port {port} of {host} is not free ({error.strerror}). Stop what uses it, "
-                f"or set another '{option}'."
-            ) from error
-
-
-def start_ray(config: Config, ray_options: RayOptions) -> str:
-    """Start a local Ray, or join RAY_ADDRESS. Returns the dashboard's host and port."""
+def start_ray(config: Config, options: RayOptions) -> StartedRay:
+    """Start a local Ray, or join RAY_ADDRESS. Raises StartupError."""
     prepare_environment()
     os.environ.setdefault("RAY_SERVE_GRPC_MAX_MESSAGE_SIZE", str(config.max_message_bytes))
     if (timeout_s := config.schema.http_options.request_timeout_s) is not None:
         server_timeout_s = math.ceil(timeout_s) + SERVER_MARGIN_S
         os.environ.setdefault("RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S", str(server_timeout_s))
-    address = os.environ.get("RAY_ADDRESS", "local")
-    options = ray_options.as_arguments() if address == "local" else {}
-    if options.get("_node_ip_address") == LOCALHOST:
+    return start_private_ray(config, options) if is_private() else join_ray()
+
+
+def start_private_ray(config: Config, options: RayOptions) -> StartedRay:
+    if options.node_ip == LOCALHOST:
         stay_on_localhost()
         bind_haproxy(config.schema.http_options.host)
+    print("Starting Ray (about 10 s) ...", flush=True)
+    metrics_port = choose_metrics_port(options)
+    found = init_ray(
+        address="local",
+        _node_ip_address=options.node_ip,
+        _metrics_export_port=metrics_port,
+        dashboard_host=options.dashboard_host,
+    )
+    host = found["node_ip_address"]
+    return describe_ray(found, f"{host}:{metrics_port}")
+
+
+def join_ray() -> StartedRay:
+    address = os.environ["RAY_ADDRESS"]
+    print(f"Joining the Ray at {address} ...", flush=True)
     try:
-        context = ray.init(address=address, namespace="serve", log_to_driver=True, **options)
+        return describe_ray(init_ray(address=address), None)
     except ConnectionError as error:
         raise StartupError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
-    return str(context.dashboard_url)
+
+
+def init_ray(**options: Any) -> dict[str, Any]:
+    """Ray's own words stay in its logs: of what they say, the launcher says what a user needs."""
+    calm_logs()
+    context: Any = ray.init(
+        namespace="serve", log_to_driver=False, logging_level=logging.WARNING, **options
+    )
+    return dict(context.address_info, dashboard_url=context.dashboard_url)
+
+
+def describe_ray(found: dict[str, Any], metrics: str | None) -> StartedRay:
+    return StartedRay(found["gcs_address"], found["dashboard_url"], metrics, found["session_dir"])
+
+
+def calm_logs() -> None:
+    """Warnings and errors of Ray in this process, but for its advice to go without tokens."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    authentication_token_setup.logger.setLevel(logging.ERROR)
+
+
+def choose_metrics_port(options: RayOptions) -> int:
+    """The one that is wanted, else a free one."""
+    host, wanted = options.node_ip or "", options.metrics_port
+    if wanted and is_free(host, wanted):
+        return wanted
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        free: int = probe.getsockname()[1]
+    if wanted:
+        print(f"The metrics port {wanted} is in use: metrics are at port {free}.", flush=True)
+    return free
 
 
 def bind_haproxy(host: str) -> None:
@@ -127,16 +155,3 @@ def stay_on_localhost() -> None:
     which is for systems whose firewalls ask about every port."""
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
-
-
-def end_ray() -> None:
-    """Leave Ray; a local one ends with every process of it, whatever state they are in."""
-    processes = psutil.Process().children(recursive=True)
-    ray.shutdown()
-    give_up = time.monotonic() + EXIT_WITHIN_S
-    while left := list(filter(is_alive, processes)):
-        if time.monotonic() > give_up:
-            break
-        time.sleep(0.05)
-    for process in left:
-        process.kill()

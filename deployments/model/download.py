@@ -19,7 +19,7 @@ CHUNK_BYTES = 2**16
 
 Received = SimpleQueue[bytes | Exception]
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger("ray.serve.download")
 
 
 class DownloadFailed(Exception):

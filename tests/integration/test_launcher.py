@@ -21,11 +21,6 @@ from testing.pictures import encode, make_picture
 from testing.service import ROOT, Service, find_free_port, running, write_config
 
 
-def start(config: Path) -> Service:
-    port = yaml.safe_load(config.read_text())["http_options"]["port"]
-    return Service(config, DENSENET_TEST_PORT=str(port))
-
-
 def assert_gone(service: Service) -> None:
     give_up = time.monotonic() + 15
     while left := service.processes():
@@ -101,7 +96,7 @@ def test_before_it_is_ready_requests_are_refused_and_a_second_signal_ends_it_at_
     document = yaml.safe_load(config.read_text())
     document["applications"][0]["import_path"] = "testing.stub:build_slow"
     config.write_text(yaml.safe_dump(document))
-    service = start(config)
+    service = Service(config)
     refused: list[requests.Response] = []
     while "Ready: " not in service.output:
         assert service.process.poll() is None, service.output
@@ -148,7 +143,7 @@ def assert_a_second_signal_ends_it_at_once(service: Service) -> None:
 def test_a_port_that_is_taken_ends_the_launcher_at_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        service = start(write_config(tmp_path, port))
+        service = Service(write_config(tmp_path, port))
         assert service.wait() == 1
     assert f"port {port} of 127.0.0.1 is not free" in service.output
     assert "Traceback" not in service.output
@@ -161,7 +156,7 @@ def test_a_grpc_port_that_is_taken_ends_the_launcher_too(tmp_path: Path) -> None
         document = yaml.safe_load(config.read_text())
         document["grpc_options"]["port"] = port
         config.write_text(yaml.safe_dump(document))
-        service = start(config)
+        service = Service(config)
         assert service.wait() == 1
     assert f"port {port} of " in service.output
     assert "another 'grpc_options.port'" in service.output
@@ -178,7 +173,7 @@ def test_it_is_ready_under_a_route_prefix_and_on_an_ipv6_address(tmp_path: Path)
     config.write_text(yaml.safe_dump(document))
     with running(config) as service:
         url = f"http://[::1]:{service.port}/photos"
-        assert f"Ready: {url} " in service.output
+        assert f"Ready: {url}\n" in service.output
         assert requests.post(f"{url}/predict", PICTURE, headers=HEADERS, timeout=60).ok
 
 
@@ -193,7 +188,7 @@ def test_it_is_ready_under_a_route_prefix_and_on_an_ipv6_address(tmp_path: Path)
 def test_bad_settings_end_the_launcher_before_anything_starts(
     tmp_path: Path, args: dict[str, object], told: str
 ) -> None:
-    service = start(write_config(tmp_path, find_free_port(), **args))
+    service = Service(write_config(tmp_path, find_free_port(), **args))
     assert service.wait() == 1
     assert told in service.output
     assert "Starting Ray" not in service.output
@@ -210,7 +205,7 @@ def test_a_configuration_that_is_not_there_ends_the_launcher() -> None:
 def test_a_deployment_that_fails_ends_the_launcher_with_the_cause(tmp_path: Path) -> None:
     checkpoint = tmp_path / "lacking.pth"  # what the launcher looks at is right
     torch.save({"classifier.weight": torch.zeros(1000, 1024)}, checkpoint)
-    service = start(write_config(tmp_path, find_free_port(), weights=str(checkpoint)))
+    service = Service(write_config(tmp_path, find_free_port(), weights=str(checkpoint)))
     assert service.wait() == 1
     _, failed, cause = service.output.partition("densenet-serve cannot start")
     assert failed
@@ -222,7 +217,7 @@ def test_when_ray_dies_the_launcher_ends_with_the_cause(tmp_path: Path) -> None:
     with running(write_config(tmp_path, find_free_port())) as service:
         (raylet,) = (
             child
-            for child in psutil.Process(service.process.pid).children()
+            for child in psutil.Process(service.launcher).children()
             if child.name() == "raylet"
         )
         raylet.kill()
@@ -288,25 +283,6 @@ def test_a_haproxy_that_dies_is_replaced(tmp_path: Path) -> None:
     with running(write_stub_config(tmp_path)) as service:
         psutil.Process(find_haproxy(service)).kill()
         wait_until_answered(service.url)
-
-
-def test_a_launcher_that_is_killed_leaves_nothing_that_serves(tmp_path: Path) -> None:
-    with running(write_stub_config(tmp_path)) as service:
-        service.process.kill()
-        assert service.wait() == -signal.SIGKILL
-        give_up = time.monotonic() + 60
-        # Ray's agents look for their raylet about once a minute.
-        while set(service.processes()) - set(find_agents(service)):
-            assert time.monotonic() < give_up
-            time.sleep(0.1)
-        with pytest.raises(requests.ConnectionError):
-            requests.get(service.url, timeout=5)
-        for pid in find_agents(service):
-            os.kill(pid, signal.SIGKILL)
-
-
-def find_agents(service: Service) -> list[int]:
-    return [*service.find("ray::DashboardAgent"), *service.find("ray::RuntimeEnvAgent")]
 
 
 def test_plain_serve_run_works_with_the_same_file(tmp_path: Path) -> None:

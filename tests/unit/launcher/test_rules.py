@@ -104,7 +104,7 @@ def test_each_application_on_all_interfaces_decides_for_itself(document: Documen
 
 
 def make_config(document: Document) -> Config:
-    return Config(document, ServeDeploySchema.model_validate(document))
+    return Config(Path("x.yaml"), document, ServeDeploySchema.model_validate(document))
 
 
 @pytest.mark.parametrize(

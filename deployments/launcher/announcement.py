@@ -1,0 +1,69 @@
+"""What the launcher says when the service is ready."""
+
+import os
+import sys
+from pathlib import Path
+
+from ray import serve
+
+from deployments.launcher.config import Config
+from deployments.launcher.ray_cluster import StartedRay
+from deployments.launcher.readiness import ask_ready
+from deployments.launcher.rules import CLASSIFIER
+from deployments.model.cache import recall_failure
+from deployments.model.spec import SPEC
+from deployments.model.weights import explain_stand_in
+
+ANSWER_WITHIN_S = 10.0
+
+
+def announce(config: Config, started: StartedRay) -> None:
+    version = ask_ready(config).headers["X-Model-Version"]
+    if version == SPEC.stand_in.version:
+        print(f"WARNING: {explain_stand_in(find_download_failure(config))}")
+    rows = describe(config, started, version).items()
+    lines = [f"Ready: {config.url}", *(f"  {name:<10} {value}" for name, value in rows)]
+    print("\n".join(lines), flush=True)
+
+
+def describe(config: Config, started: StartedRay, version: str) -> dict[str, str]:
+    """What a user needs next, by name."""
+    dashboard = f"http://{started.dashboard}"
+    rows = {"weights": version, "model": ask_classifier(config)}
+    if config.serves_grpc:
+        rows["gRPC"] = f"port {config.schema.grpc_options.port}"
+    if started.metrics is not None:
+        rows["metrics"] = f"http://{started.metrics}/metrics"
+    rows |= {"dashboard": dashboard, "Ray": started.address, "logs": find_logs(config, started)}
+    rows["to change"] = f"RAY_AUTH_MODE=token {find_serve()} deploy {config.path} -a {dashboard}"
+    return rows
+
+
+def ask_classifier(config: Config) -> str:
+    """Its precision, device and engine, which `auto` leaves to its node."""
+    handle = serve.get_deployment_handle(CLASSIFIER, config.schema.applications[0].name)
+    return str(handle.describe.remote().result(timeout_s=ANSWER_WITHIN_S))
+
+
+def find_logs(config: Config, started: StartedRay) -> str:
+    """The folder of the replicas' logs."""
+    logging = config.schema.applications[0].logging_config
+    return (logging and logging.logs_dir) or f"{started.session_dir}/logs/serve"
+
+
+def find_serve() -> str:
+    """The `serve` of this interpreter, as a shell in this folder names it."""
+    serve_program = Path(sys.executable).with_name("serve")
+    here = Path.cwd()
+    return (
+        os.path.relpath(serve_program) if serve_program.is_relative_to(here) else str(serve_program)
+    )
+
+
+def find_download_failure(config: Config) -> str:
+    """Why the official weights are missing, as the application noted it on this machine."""
+    for application in config.schema.applications:
+        url = SPEC.official.at(application.args.get("weights_url")).url
+        if (failure := recall_failure(url)) is not None:
+            return f"{url}: {failure}"
+    return "see the log of the application's build"

@@ -1,0 +1,101 @@
+"""The process that a user starts: it passes signals on, and leaves nothing behind.
+
+Runs in: a process of its own, the parent of the launcher. Must not import: anything but the
+standard library, for the sake of its memory.
+
+Ray's processes are in no one process group, some overwrite their environment, and some outlive
+the launcher by minutes if it is killed. All of them are in the launcher's session.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GIVE_UP_AFTER_S = 30.0
+"""A process that waits for a disk ends late; one that never ends is not waited for."""
+PERIOD_S = 0.05
+
+
+def run_guarded(work: Callable[[], int]) -> int:
+    """Run `work` in a child with a session of its own. Returns its exit status.
+
+    Once one of the two processes has ended, however it did, the session is ended as well. A
+    terminal's Ctrl-C reaches this process alone, and Ray's no more.
+    """
+    reader, writer = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until each process can take them
+    launcher = os.fork()
+    if launcher == 0:
+        os.close(writer)
+        os.setsid()
+        threading.Thread(target=end_with_guard, args=[reader], daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        _exit(work())
+    os.close(reader)
+    return _supervise(launcher)
+
+
+def _exit(status: int) -> None:
+    """At a regular exit Ray's threads would wait for the Ray that has ended."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def end_with_guard(reader: int) -> None:
+    """Wait for the end of the guard, which holds the other end of the pipe."""
+    os.read(reader, 1)
+    end_session(os.getpid())
+    os._exit(1)
+
+
+def _supervise(launcher: int) -> int:
+    passed_on: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        passed_on.append(number)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(launcher, number)
+
+    for each in SIGNALS:
+        signal.signal(each, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    status = os.waitstatus_to_exitcode(os.waitpid(launcher, 0)[1])
+    end_session(launcher)
+    if status >= 0:
+        return status
+    if -status not in passed_on:
+        print(f"densenet-serve was ended by signal {-status}.", file=sys.stderr)
+    return 128 - status
+
+
+def end_session(session: int) -> None:
+    """Kill every other process of a session until there is none."""
+    give_up = time.monotonic() + GIVE_UP_AFTER_S
+    while (pids := find_session(session)) and time.monotonic() < give_up:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(PERIOD_S)
+
+
+def find_session(session: int) -> list[int]:
+    """The ids of its processes, but for this one and for zombies."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in pids if pid != os.getpid() and _session_of(pid) == session]
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None  # it has ended
+    state, _, _, session = stat.rpartition(")")[2].split()[:4]  # after the name, in brackets
+    return None if state == "Z" else int(session)

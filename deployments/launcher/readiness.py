@@ -1,0 +1,46 @@
+"""When the service is ready, or why it will not be."""
+
+import requests
+from ray import serve
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
+
+from deployments.common.errors import StartupError
+from deployments.launcher.config import Config
+from deployments.launcher.stop_signal import StopSignal
+
+POLL_PERIOD_S = 0.25
+ANSWER_WITHIN_S = 5.0
+
+
+def wait_until_ready(config: Config, stop: StopSignal) -> None:
+    """Return once `/readyz` says so. Raises StartupError, or KeyboardInterrupt after a signal."""
+    while True:
+        stop.check()
+        for name, application in serve.status().applications.items():
+            check_application(name, application)
+        try:
+            if ask_ready(config).ok:
+                return
+        except (requests.ConnectionError, requests.Timeout):
+            pass  # the proxy, or the Ingress behind it, is not up yet
+        stop.wait(POLL_PERIOD_S)
+
+
+def check_application(name: str, application: ApplicationStatusOverview) -> None:
+    """Raises StartupError: in our own words where the failure is one of ours, else in Ray's.
+
+    Ray tries a replica that failed three times before it gives up; what is ours stays so.
+    """
+    messages = [application.message]
+    messages += [deployment.message for deployment in application.deployments.values()]
+    for message in messages:
+        _, ours, words = message.rpartition(f"{StartupError.__name__}: ")
+        if ours:
+            raise StartupError(words.strip().splitlines()[0])
+    if application.status == ApplicationStatus.DEPLOY_FAILED:
+        failed = [f"application {name!r} failed to deploy.", *filter(None, messages)]
+        raise StartupError("\n".join(failed))
+
+
+def ask_ready(config: Config) -> requests.Response:
+    return requests.get(f"{config.url}/readyz", timeout=ANSWER_WITHIN_S)

@@ -1,0 +1,124 @@
+"""Ctrl-C and SIGKILL at any moment of the launcher's life: a line, an end, nothing left."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from testing.service import Service, find_free_port, running, write_config
+
+ENDS_WITHIN_S = 15.0
+"""It takes one or two; the machine may be busy with other tests."""
+
+
+def write_stub_config(folder: Path) -> Path:
+    config = write_config(folder, find_free_port())
+    document = yaml.safe_load(config.read_text())
+    document["applications"][0]["import_path"] = "testing.stub:build_fast"
+    config.write_text(yaml.safe_dump(document))
+    return config
+
+
+def has_printed(words: str) -> Callable[[Service], bool]:
+    return lambda service: words in service.output
+
+
+def has_process(name: str) -> Callable[[Service], bool]:
+    return lambda service: any(
+        name in Path(f"/proc/{pid}/cmdline").read_text() for pid in service.processes()
+    )
+
+
+MOMENTS = {
+    "Ray begins to start": has_printed("Starting Ray"),
+    "its GCS runs": has_process("gcs_server"),
+    "its dashboard runs": has_process("ray-dashboard-"),
+    "its raylet runs": has_process("raylet/raylet"),
+    "its agents run": has_process("ray::DashboardAgent"),
+    "the model is to be loaded": has_printed("Loading the model"),
+    "the controller runs": has_process("ray::ServeController"),
+    "a Classifier runs": has_process("ray::ServeReplica:densenet:Classifier"),
+    "HAProxy listens": lambda service: is_answered(service.url),
+}
+
+
+def is_answered(url: str) -> bool:
+    try:
+        return bool(requests.get(f"{url}/healthz", timeout=1).status_code)
+    except (requests.ConnectionError, requests.Timeout):
+        return False
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_ends_the_start_in_seconds_with_a_line(tmp_path: Path, moment: str) -> None:
+    service = Service(write_stub_config(tmp_path))
+    wait_for(service, MOMENTS[moment])
+    os.killpg(service.process.pid, signal.SIGINT)
+    began = time.monotonic()
+    status = service.wait()
+    if "Ready: " not in service.output:  # which it may have become just before
+        assert status == 130
+        assert service.output.splitlines()[-1] == "Stopped before the service was ready."
+    assert time.monotonic() - began < ENDS_WITHIN_S
+    assert "Traceback" not in service.output
+    assert service.processes() == []
+
+
+def wait_for(service: Service, moment: Callable[[Service], bool]) -> None:
+    give_up = time.monotonic() + 120
+    while not moment(service):
+        assert service.process.poll() is None, service.output
+        assert time.monotonic() < give_up, service.output
+        time.sleep(0.02)
+
+
+def test_sigterm_ends_the_start_too(tmp_path: Path) -> None:
+    service = Service(write_stub_config(tmp_path))
+    wait_for(service, has_process("raylet/raylet"))
+    began = time.monotonic()
+    assert service.stop(signal.SIGTERM) == 130
+    assert time.monotonic() - began < ENDS_WITHIN_S
+    assert service.processes() == []
+
+
+@pytest.mark.parametrize("moment", ["its raylet runs", "the controller runs"])
+def test_a_service_that_is_killed_in_its_start_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    service = Service(write_stub_config(tmp_path))
+    wait_for(service, MOMENTS[moment])
+    kill(service.process.pid, service)
+
+
+@pytest.mark.parametrize("which", ["the process that was started", "the launcher, its child"])
+def test_a_service_that_is_killed_leaves_nothing(tmp_path: Path, which: str) -> None:
+    with running(write_stub_config(tmp_path)) as service:
+        is_child = which == "the launcher, its child"
+        kill(service.launcher if is_child else service.process.pid, service)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(service.url, timeout=5)
+
+
+def kill(pid: int, service: Service) -> None:
+    os.kill(pid, signal.SIGKILL)
+    give_up = time.monotonic() + ENDS_WITHIN_S
+    while left := service.processes():
+        assert time.monotonic() < give_up, left
+        time.sleep(0.05)
+    assert service.wait() in (-signal.SIGKILL, 128 + signal.SIGKILL)
+
+
+def test_an_idle_service_stops_within_seconds(tmp_path: Path) -> None:
+    with running(write_stub_config(tmp_path)) as service:
+        os.killpg(service.process.pid, signal.SIGINT)
+        began = time.monotonic()
+        assert service.wait() == 0
+        assert time.monotonic() - began < ENDS_WITHIN_S
+    assert service.output.splitlines()[-2:] == [
+        "Stopping: requests in flight are finished first.",
+        "Stopped.",
+    ]
+    assert service.processes() == []
