@@ -22,6 +22,7 @@ from deployments.launcher.ray_cluster import (
 )
 from deployments.launcher.readiness import wait_until_ready
 from deployments.launcher.stop_signal import StopSignal
+from deployments.launcher.supervision import Supervision
 
 POLL_PERIOD_S = 0.25
 INTERRUPTED = 130
@@ -45,10 +46,11 @@ def run(config: Config, options: RayOptions, stop: StopSignal) -> int:
     """A private Ray ends with the caller; one that was joined is left as it was found."""
     is_started = False
     try:
-        with stop.interrupting():
-            core = start(config, options, stop)
-        is_started = True
-        keep(core, stop)
+        with Supervision():
+            with stop.interrupting():
+                core = start(config, options, stop)
+            is_started = True
+            keep(core, stop)
         drain(config, stop)
     except KeyboardInterrupt:
         print("Stopped before the service was ready.", flush=True)

@@ -1,5 +1,7 @@
 """What the launcher refuses in a document whose keys and types are right."""
 
+from pathlib import Path
+
 import pytest
 from ray.serve.schema import ServeDeploySchema
 

@@ -1,0 +1,112 @@
+"""What the launcher says of replicas while the service runs: which were lost, which wait."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ray._private.state
+from ray.exceptions import RayError
+from ray.serve.context import _get_global_client
+
+PERIOD_S = 5.0
+"""A look costs the controller about as much as a request."""
+WAITS_AFTER_LOOKS = 2
+"""Before, a replica may only be about to start."""
+
+Details = Mapping[str, Any]
+Name = tuple[str, str]
+"""Of a deployment: its application's, and its own."""
+
+
+class Supervision:
+    """Looks at Serve every `PERIOD_S` on a thread of its own, which Ctrl-C need not wait for."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervision", daemon=True)
+        self._before: dict[Name, Details] = {}
+        self._waits: dict[Name, int] = {}
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(PERIOD_S):
+            try:
+                found = read_deployments()
+                free = list(ray._private.state.available_resources_per_node().values())  # type: ignore[no-untyped-call]
+            except (RayError, TimeoutError):
+                continue  # Serve's controller is being restarted
+            for line in self.look(found, free):
+                if not self._stopping.is_set():
+                    print(line, flush=True)
+
+    def look(self, found: dict[Name, Details], free: list[Mapping[str, float]]) -> Iterator[str]:
+        """The lines to print.
+
+        found: each deployment's details. free: each node's free resources.
+        """
+        for name, now in found.items():
+            if lost := count_lost(self._before.get(name, now), now):
+                yield f"{name[1]}: {describe_replicas(lost)} lost; Ray starts what is missing."
+            waiting = 0 if fits(now["required_resources"], free) else count_waiting(now)
+            looks = self._waits[name] = self._waits.get(name, 0) + 1 if waiting else 0
+            if looks == WAITS_AFTER_LOOKS:
+                yield describe_wait(name[1], now, waiting)
+        self._before = found
+
+
+def read_deployments() -> dict[Name, Details]:
+    """Raises RayError or TimeoutError."""
+    client: Any = _get_global_client(raise_if_no_controller_running=False)
+    applications = client.get_serve_details()["applications"] if client else {}
+    return {
+        (application, name): {**details, "deployed": each["last_deployed_time_s"]}
+        for application, each in applications.items()
+        for name, details in each["deployments"].items()
+    }
+
+
+def count_lost(before: Details, now: Details) -> int:
+    """The replicas that ended though nobody asked for fewer or for others."""
+    is_asked_for = (
+        now["deployed"] != before["deployed"]
+        or now["target_num_replicas"] < before["target_num_replicas"]
+    )
+    return 0 if is_asked_for else len(_dead(now) - _dead(before))
+
+
+def _dead(details: Details) -> set[str]:
+    return {replica["replica_id"] for replica in details["recent_dead_replicas"]}
+
+
+def count_waiting(details: Details) -> int:
+    """The replicas that have no node yet."""
+    return sum(
+        replica["state"] == "STARTING" and replica["node_id"] is None
+        for replica in details["replicas"]
+    )
+
+
+def fits(required: Mapping[str, float], free: list[Mapping[str, float]]) -> bool:
+    return any(
+        all(node.get(resource, 0) >= amount for resource, amount in required.items())
+        for node in free
+    )
+
+
+def describe_replicas(count: int) -> str:
+    return "a replica was" if count == 1 else f"{count} replicas were"
+
+
+def describe_wait(name: str, details: Details, waiting: int) -> str:
+    required = ", ".join(
+        f"{each} {amount:g}" for each, amount in details["required_resources"].items()
+    )
+    return (
+        f"{name}: {waiting} of {details['target_num_replicas']} replicas wait, as no node has "
+        f"{required} free. Add a node, or lower num_replicas or what a replica asks for."
+    )
