@@ -1,5 +1,6 @@
 # make serve: install into .venv and serve on localhost:5000 (PORT=... for another port, CONFIG=... for another YAML,
 #             ARGS='--metrics-port 0' for options of the launcher)
+# make classify PHOTOS='cat.jpg folder': classify with the running service (PORT=..., ARGS=--help)
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try,
@@ -17,15 +18,18 @@ BUILD ?= docker build --tag densenet-serve .
 RUN ?= docker run --rm --init --publish 5000:5000 densenet-serve
 PHOTOS ?=
 VENV := .venv
-PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
+PIP := $(VENV)/bin/pip --disable-pip-version-check install
 
-.PHONY: help serve test check fuzz bench bench-gpu bench-scaling chaos overload image clean
+.PHONY: help serve classify test check fuzz bench bench-gpu bench-scaling chaos overload image clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+classify: $(VENV)/.serve
+	@$(VENV)/bin/classify $(PHOTOS) $(if $(PORT),--url http://localhost:$(PORT)) $(ARGS)
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -68,15 +72,18 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: requirements.txt | $(VENV)/bin/python
-	@echo "Installing into $(VENV) (a few minutes, once) ..."
-	$(PIP) -r requirements.txt
+# The client comes with its command, `classify`.
+$(VENV)/.serve: requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV), once: a few minutes, and 6.1 GB with CUDA's libraries."
+	@echo "Without a GPU, PyTorch's builds for CPUs are smaller: Ctrl-C, then"
+	@echo "'make serve PIP_EXTRA_INDEX_URL=...' with the index that pytorch.org names for them."
+	$(PIP) -r requirements.txt --editable .
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.serve
-	$(PIP) -r requirements-dev.txt
+	$(PIP) --quiet -r requirements-dev.txt
 	touch $@
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.serve
-	$(PIP) -r requirements-bench.txt
+	$(PIP) --quiet -r requirements-bench.txt
 	touch $@
