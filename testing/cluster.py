@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -15,7 +16,7 @@ from ray.cluster_utils import Cluster
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from deployments.common.runtime_env import prepare_environment
-from deployments.launcher.haproxy import private_haproxy
+from deployments.launcher.haproxy import describe_paths, describe_ports
 from testing.processes import ROOT, Server, find_free_port, find_marked
 
 READY_WITHIN_S = 180.0
@@ -175,7 +176,8 @@ def serving(config: Path) -> Iterator[Service]:
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     os.environ[_MARK] = mark  # all that the nodes start inherits it
     prepare_environment()
-    with private_haproxy():
+    with TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        os.environ |= {**describe_paths(Path(folder)), **describe_ports()}
         head = {**NODE, "include_dashboard": True, "dashboard_port": find_free_port()}
         cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         try:

@@ -13,8 +13,6 @@ RAY_ADDRESS names), deploy the YAML, wait until a warmed-up Classifier answers, 
 address, and finish requests in flight before stopping. The exit status is 1, with the cause,
 when the service cannot start.
 """
-INTERRUPTED = 130
-"""The exit status that a shell expects after Ctrl-C."""
 
 
 def main() -> int:
@@ -28,9 +26,6 @@ def main() -> int:
     except RayDied as error:
         print(f"densenet-serve cannot go on: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Stopped before Ray was started.", file=sys.stderr)
-        return INTERRUPTED
 
 
 # Ray is imported within the functions: its import takes two seconds, which `--help`, a wrong
@@ -62,9 +57,9 @@ def serve(arguments: argparse.Namespace) -> int:
         fetch_weights(config)
     from deployments.launcher.lifecycle import launch
     from deployments.launcher.ray_cluster import RayOptions
-    from deployments.launcher.stop_signal import StopSignal
 
-    return launch(config, RayOptions.of(arguments), StopSignal())
+    launch(config, RayOptions.of(arguments))
+    return 0
 
 
 def parse_arguments() -> argparse.Namespace:

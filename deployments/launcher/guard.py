@@ -1,4 +1,4 @@
-"""The process that a user starts: it passes signals on, and leaves nothing behind.
+"""The process that a user starts: it takes signals, and leaves nothing behind.
 
 Runs in: a process of its own, the parent of the launcher. Must not import: anything but the
 standard library, for the sake of its memory.
@@ -8,26 +8,42 @@ the launcher by minutes if it is killed. All of them are in the launcher's sessi
 """
 
 import contextlib
+import mmap
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GIVE_UP_AFTER_S = 30.0
 """A process that waits for a disk ends late; one that never ends is not waited for."""
 PERIOD_S = 0.05
+INTERRUPTED = 130
+"""The exit status that a shell expects after Ctrl-C."""
+_takes_signals = mmap.mmap(-1, 1)
+"""Shared by both processes."""
+
+
+def take_signals() -> None:
+    """Called by the launcher: from now on it ends by itself when SIGINT or SIGTERM comes.
+
+    Before, there is nothing to finish, and Ray's start may wait for half a minute in code that
+    no signal interrupts: the guard ends it.
+    """
+    _takes_signals[0] = 1
 
 
 def run_guarded(work: Callable[[], int]) -> int:
     """Run `work` in a child with a session of its own. Returns its exit status.
 
     Once one of the two processes has ended, however it did, the session is ended as well. A
-    terminal's Ctrl-C reaches this process alone, and Ray's no more.
+    terminal's Ctrl-C reaches this process alone, and none of Ray's.
     """
     reader, writer = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until each process can take them
@@ -37,16 +53,24 @@ def run_guarded(work: Callable[[], int]) -> int:
         os.setsid()
         threading.Thread(target=end_with_guard, args=[reader], daemon=True).start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        _exit(work())
+        _work_and_exit(work)
     os.close(reader)
     return _supervise(launcher)
 
 
-def _exit(status: int) -> None:
+def _work_and_exit(work: Callable[[], int]) -> NoReturn:
     """At a regular exit Ray's threads would wait for the Ray that has ended."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    status = 1
+    try:
+        status = work()
+    except SystemExit as end:  # of argparse
+        status = int(end.code or 0)
+    except BaseException:  # noqa: BLE001, shown, and the end of this process
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def end_with_guard(reader: int) -> None:
@@ -57,22 +81,24 @@ def end_with_guard(reader: int) -> None:
 
 
 def _supervise(launcher: int) -> int:
-    passed_on: list[int] = []
+    received: list[int] = []
 
-    def pass_on(number: int, _: FrameType | None) -> None:
-        passed_on.append(number)
+    def react(number: int, _: FrameType | None) -> None:
+        received.append(number)
         with contextlib.suppress(ProcessLookupError):  # it has just ended
-            os.kill(launcher, number)
+            os.kill(launcher, number if _takes_signals[0] else signal.SIGKILL)
 
     for each in SIGNALS:
-        signal.signal(each, pass_on)
+        signal.signal(each, react)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     status = os.waitstatus_to_exitcode(os.waitpid(launcher, 0)[1])
     end_session(launcher)
     if status >= 0:
         return status
-    if -status not in passed_on:
-        print(f"densenet-serve was ended by signal {-status}.", file=sys.stderr)
+    if received:
+        print("Stopped before the service was ready.", flush=True)
+        return INTERRUPTED
+    print(f"densenet-serve was ended by signal {-status}.", file=sys.stderr)
     return 128 - status
 
 

@@ -3,9 +3,6 @@
 import os
 import random
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 PORTS_OF_REPLICAS = 100
@@ -15,19 +12,6 @@ PORTS_OF_REPLICAS = 100
 def is_private() -> bool:
     """Whether the launcher starts a Ray of its own, and does not join one."""
     return os.environ.get("RAY_ADDRESS", "local") == "local"
-
-
-@contextmanager
-def private_haproxy() -> Iterator[None]:
-    """Give HAProxy a folder that no other user reads, and remove it at the end.
-
-    By default all services of a machine share one. Below it Ray makes a folder named by the
-    node's id of 56 characters, and the path of a socket has at most 107: so it is in /tmp, as
-    Ray's own is.
-    """
-    with tempfile.TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as name:
-        os.environ |= {**describe_paths(Path(name)), **describe_ports()}
-        yield
 
 
 def describe_paths(folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ray._private.authentication import authentication_token_setup
 from deployments.common.errors import RayDied, StartupError
 from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.config import Config
-from deployments.launcher.haproxy import is_private
+from deployments.launcher.haproxy import describe_ports, is_private
 from deployments.launcher.ports import is_free
 
 LOCALHOST = "127.0.0.1"
@@ -70,6 +70,7 @@ def start_private_ray(config: Config, options: RayOptions) -> StartedRay:
         bind_haproxy(config.schema.http_options.host)
     print("Starting Ray (about 10 s) ...", flush=True)
     metrics_port = choose_metrics_port(options)
+    os.environ |= describe_ports()
     found = init_ray(
         address="local",
         _node_ip_address=options.node_ip,

@@ -12,18 +12,17 @@ POLL_PERIOD_S = 0.25
 ANSWER_WITHIN_S = 5.0
 
 
-def wait_until_ready(config: Config, stop: StopSignal) -> None:
-    """Return once `/readyz` says so. Raises StartupError, or KeyboardInterrupt after a signal."""
-    while True:
-        stop.check()
+def wait_until_ready(config: Config, stop: StopSignal) -> bool:
+    """True once `/readyz` says so, False when stopped before. Raises StartupError."""
+    while not stop.wait(POLL_PERIOD_S):
         for name, application in serve.status().applications.items():
             check_application(name, application)
         try:
             if ask_ready(config).ok:
-                return
+                return True
         except (requests.ConnectionError, requests.Timeout):
-            pass  # the proxy, or the Ingress behind it, is not up yet
-        stop.wait(POLL_PERIOD_S)
+            continue  # the proxy, or the Ingress behind it, is not up yet
+    return False
 
 
 def check_application(name: str, application: ApplicationStatusOverview) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.launcher import cli, config, lifecycle, preflight
-from testing.service import LAUNCH, ROOT, find_free_port
+from deployments.launcher import cli, lifecycle, preflight
+from testing.service import LAUNCH, NOWHERE, ROOT, find_free_port
 from tests.unit.launcher.changes import (
     Change,
     application,
@@ -125,7 +125,8 @@ def test_the_official_weights_are_asked_for_before_ray_starts(
 def test_a_good_configuration_is_launched(
     save: Save, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(monkeypatch, save(lambda _: None)) == 0
+    free = both(http(port=find_free_port()), grpc(port=find_free_port()))
+    assert run(monkeypatch, save(both(free, args(weights_url=NOWHERE)))) == 0
     assert started == ["service"]
 
 
@@ -162,17 +163,6 @@ def test_a_port_of_the_command_line_takes_the_place_of_the_file_s(
     assert run(monkeypatch, "--check", "--port", "5100", path) == 0
     assert run(monkeypatch, "--check", "--port", "5001", path) == 1
     assert "grpc_options.port: 5001 is http_options.port" in capsys.readouterr().err
-
-
-def test_an_interrupt_before_ray_starts_ends_it_in_one_line(
-    save: Save, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(config, "read_config", interrupt)
-    assert run(monkeypatch, save(lambda _: None)) == cli.INTERRUPTED
-    assert capsys.readouterr().err == "Stopped before Ray was started.\n"
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])
