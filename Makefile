@@ -1,6 +1,6 @@
 # make serve: install into .venv and serve on localhost:5000 (PORT=... for another port, CONFIG=... for another YAML,
 #             ARGS='--metrics-port 0' for options of the launcher)
-# make classify PHOTOS='cat.jpg folder': classify with the running service (PORT=..., ARGS=--help)
+# make classify: classify PHOTOS='cat.jpg folder' with the running service (PORT=..., ARGS=--help for options)
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try,

@@ -4,12 +4,14 @@
 #
 #   ./local_debug.sh cat1.jpg dog1.jpg ...
 #
-# The service's own output goes to the terminal. CONFIG (serve_config.yaml, port 5000) may be set.
+# The service's own output goes to the terminal. PORT (5000) and CONFIG (serve_config.yaml) may
+# be set.
 set -euo pipefail
-url=http://localhost:5000
+port=${PORT:-5000}
+url=http://localhost:$port
 
 if (($# == 0)); then
-  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 forms=()
@@ -18,7 +20,7 @@ for picture; do
   forms+=(--form "file=@$picture")
 done
 
-make --directory "$(dirname "$0")" serve >&2 &
+make --directory "$(dirname "$0")" serve PORT="$port" >&2 &
 service=$!
 trap 'kill -TERM "$service" 2>/dev/null || true; wait "$service" || true' EXIT
 

@@ -1,7 +1,7 @@
 """What the launcher says of replicas while the service runs: which were lost, which wait."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray._private.state
@@ -44,7 +44,9 @@ class Supervision:
                 if not self._stopping.is_set():
                     print(line, flush=True)
 
-    def look(self, found: dict[Name, Details], free: list[Mapping[str, float]]) -> Iterator[str]:
+    def look(
+        self, found: dict[Name, Details], free: Sequence[Mapping[str, float]]
+    ) -> Iterator[str]:
         """The lines to print.
 
         found: each deployment's details. free: each node's free resources.
@@ -91,7 +93,7 @@ def count_waiting(details: Details) -> int:
     )
 
 
-def fits(required: Mapping[str, float], free: list[Mapping[str, float]]) -> bool:
+def fits(required: Mapping[str, float], free: Sequence[Mapping[str, float]]) -> bool:
     return any(
         all(node.get(resource, 0) >= amount for resource, amount in required.items())
         for node in free

@@ -1,0 +1,34 @@
+"""The ports that the local Ray gets."""
+
+import socket
+
+import pytest
+
+from deployments.launcher.ray_cluster import RayOptions, choose_metrics_port
+from testing.service import find_free_port
+
+
+def options(metrics_port: int) -> RayOptions:
+    return RayOptions("127.0.0.1", metrics_port, "127.0.0.1")
+
+
+def test_a_free_metrics_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    port = find_free_port()
+    assert choose_metrics_port(options(port)) == port
+    assert capsys.readouterr().out == ""
+
+
+def test_a_metrics_port_in_use_is_replaced_by_another_with_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wanted = taken.getsockname()[1]
+        port = choose_metrics_port(options(wanted))
+    assert port != wanted
+    line = f"The metrics port {wanted} is in use: metrics are at port {port}.\n"
+    assert capsys.readouterr().out == line
+
+
+def test_the_metrics_port_0_is_a_free_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert choose_metrics_port(options(0)) > 0
+    assert capsys.readouterr().out == ""
