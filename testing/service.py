@@ -93,7 +93,11 @@ class Service:
     @property
     def dashboard(self) -> str:
         """The dashboard's address, as the launcher printed it."""
-        match = re.search(r"^  dashboard +(\S+)$", self.output, re.MULTILINE)
+        return self.read_row("dashboard")
+
+    def read_row(self, name: str) -> str:
+        """What the launcher has said of it when it was ready."""
+        match = re.search(rf"^  {name} +(\S+)$", self.output, re.MULTILINE)
         assert match, self.output
         return match[1]
 

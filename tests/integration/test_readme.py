@@ -55,7 +55,8 @@ def test_a_command_gives_the_output_shown(
 
 def test_serve_deploy_is_taken_as_shown(service: Service) -> None:
     (command,) = [line for line, _ in list_commands() if "serve deploy" in line]
-    here = command.replace("serve_config.yaml", f"-a {service.dashboard} {service.config}")
+    here = command.replace("serve_config.yaml", str(service.config))
+    here = here.replace("http://127.0.0.1:8265", service.dashboard)
     subprocess.run(["bash", "-c", here], cwd=ROOT, check=True)
 
 
