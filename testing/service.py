@@ -40,7 +40,9 @@ def write_config(folder: Path, port: int, **args: Any) -> Path:
     """`serve_config.yaml` on another port, with some of its `args` replaced."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     config["http_options"]["port"] = port
-    config["grpc_options"]["port"] = find_free_port()
+    while (grpc_port := find_free_port()) == port:
+        pass
+    config["grpc_options"]["port"] = grpc_port
     config["applications"][0]["args"] |= {"weights_url": NOWHERE} | args
     # Tests share the machine: what waits here for longer than it should is no overload.
     config["applications"][0]["deployments"][1]["user_config"]["max_queue_wait_s"] = 60
