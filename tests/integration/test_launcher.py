@@ -285,6 +285,22 @@ def test_a_haproxy_that_dies_is_replaced(tmp_path: Path) -> None:
         wait_until_answered(service.url)
 
 
+def test_a_ray_that_runs_is_joined_again_and_again(tmp_path: Path) -> None:
+    config = write_stub_config(tmp_path)
+    with running(config) as host:
+        for _ in range(2):
+            joined = Service(
+                config,
+                RAY_ADDRESS=host.read_row("Ray"),
+                RAY_AUTH_MODE="token",
+                RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+            )
+            joined.wait_until_ready()
+            assert ask_paint(joined).ok
+            assert joined.stop() == 0
+            assert ask_paint(host).status_code == 503
+
+
 def test_plain_serve_run_works_with_the_same_file(tmp_path: Path) -> None:
     config = write_config(tmp_path, find_free_port())
     port = yaml.safe_load(config.read_text())["http_options"]["port"]
