@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import psutil
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, worker
 from ray._private.authentication import authentication_token_setup
 
 from deployments.common.errors import RayDied, StartupError
@@ -104,9 +104,14 @@ def describe_ray(found: dict[str, Any], metrics: str | None) -> StartedRay:
 
 
 def calm_logs() -> None:
-    """Warnings and errors of Ray in this process, but for its advice to go without tokens."""
+    """Warnings of Ray in this process, but for its advice to go without tokens.
+
+    Ray prints errors of its workers whatever `log_to_driver` says: a line of a kilobyte for each
+    process that dies. They are in its logs as well, and `Supervision` tells of lost replicas.
+    """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     authentication_token_setup.logger.setLevel(logging.ERROR)
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def choose_metrics_port(options: RayOptions) -> int:

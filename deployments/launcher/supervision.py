@@ -7,6 +7,7 @@ from typing import Any
 import ray._private.state
 from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
+from ray.serve.schema import ApplicationStatus
 
 PERIOD_S = 5.0
 """A look costs the controller about as much as a request."""
@@ -66,23 +67,29 @@ def read_deployments() -> dict[Name, Details]:
     client: Any = _get_global_client(raise_if_no_controller_running=False)
     applications = client.get_serve_details()["applications"] if client else {}
     return {
-        (application, name): {**details, "deployed": each["last_deployed_time_s"]}
+        (application, name): {
+            **details,
+            "deployed": each["last_deployed_time_s"],
+            "is_deploying": each["status"] == ApplicationStatus.DEPLOYING,
+        }
         for application, each in applications.items()
         for name, details in each["deployments"].items()
     }
 
 
 def count_lost(before: Details, now: Details) -> int:
-    """The replicas that ended though nobody asked for fewer or for others."""
+    """The replicas that run no more though nobody asked for fewer or for others."""
     is_asked_for = (
         now["deployed"] != before["deployed"]
+        or now["is_deploying"]
         or now["target_num_replicas"] < before["target_num_replicas"]
     )
-    return 0 if is_asked_for else len(_dead(now) - _dead(before))
+    return 0 if is_asked_for else len(_running(before) - _running(now))
 
 
-def _dead(details: Details) -> set[str]:
-    return {replica["replica_id"] for replica in details["recent_dead_replicas"]}
+def _running(details: Details) -> set[str]:
+    replicas = details["replicas"]
+    return {each["replica_id"] for each in replicas if each["state"] == "RUNNING"}
 
 
 def count_waiting(details: Details) -> int:
