@@ -71,12 +71,18 @@ def start_private_ray(config: Config, options: RayOptions) -> StartedRay:
     print("Starting Ray (about 10 s) ...", flush=True)
     metrics_port = choose_metrics_port(options)
     os.environ |= describe_ports()
-    found = init_ray(
-        address="local",
-        _node_ip_address=options.node_ip,
-        _metrics_export_port=metrics_port,
-        dashboard_host=options.dashboard_host,
-    )
+    try:
+        found = init_ray(
+            address="local",
+            _node_ip_address=options.node_ip,
+            _metrics_export_port=metrics_port,
+            dashboard_host=options.dashboard_host,
+        )
+    except Exception as error:  # of no narrower class if the raylet takes more than 30 s
+        raise StartupError(
+            f"Ray did not start: {error} A machine that is busy may need another try; Ray's logs "
+            "are in /tmp/ray/session_latest/logs."
+        ) from error
     host = found["node_ip_address"]
     return describe_ray(found, f"{host}:{metrics_port}")
 

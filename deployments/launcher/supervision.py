@@ -95,7 +95,7 @@ def _running(details: Details) -> set[str]:
 def count_waiting(details: Details) -> int:
     """The replicas that have no node yet."""
     return sum(
-        replica["state"] == "STARTING" and replica["node_id"] is None
+        replica["state"] == "STARTING" and replica.get("node_id") is None
         for replica in details["replicas"]
     )
 
@@ -112,10 +112,10 @@ def describe_replicas(count: int) -> str:
 
 
 def describe_wait(name: str, details: Details, waiting: int) -> str:
-    required = ", ".join(
-        f"{each} {amount:g}" for each, amount in details["required_resources"].items()
-    )
+    wanted = [
+        f"{each} {amount:g}" for each, amount in details["required_resources"].items() if amount
+    ]
     return (
         f"{name}: {waiting} of {details['target_num_replicas']} replicas wait, as no node has "
-        f"{required} free. Add a node, or lower num_replicas or what a replica asks for."
+        f"{', '.join(wanted)} free. Add a node, or lower num_replicas or what a replica asks for."
     )

@@ -4,8 +4,11 @@ import socket
 
 import pytest
 
+from deployments.common.errors import StartupError
+from deployments.launcher import ray_cluster
+from deployments.launcher.config import read_config
 from deployments.launcher.ray_cluster import RayOptions, choose_metrics_port
-from testing.service import find_free_port
+from testing.service import ROOT, find_free_port
 
 
 def options(metrics_port: int) -> RayOptions:
@@ -32,3 +35,18 @@ def test_a_metrics_port_in_use_is_replaced_by_another_with_a_line(
 def test_the_metrics_port_0_is_a_free_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert choose_metrics_port(options(0)) > 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_ray_that_does_not_start_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def time_out(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setattr(ray_cluster, "init_ray", time_out)
+    monkeypatch.setattr(ray_cluster, "stay_on_localhost", lambda: None)
+    monkeypatch.setattr(ray_cluster, "bind_haproxy", lambda _: None)
+    config = read_config(ROOT / "serve_config.yaml")
+    with pytest.raises(StartupError, match="Ray did not start: The current node timed out"):
+        ray_cluster.start_private_ray(config, options(0))
+    assert capsys.readouterr().out == "Starting Ray (about 10 s) ...\n"

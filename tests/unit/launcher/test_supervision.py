@@ -16,11 +16,11 @@ def details(running: str = "a", waiting: int = 0, deployed: int = 0, **more: Any
     replicas: list[dict[str, Any]] = [
         {"replica_id": each, "state": "RUNNING", "node_id": "1"} for each in running
     ]
-    replicas += [{"replica_id": "?", "state": "STARTING", "node_id": None}] * waiting
+    replicas += [{"replica_id": "?", "state": "STARTING"}] * waiting
     return {
         "replicas": replicas,
         "target_num_replicas": len(replicas),
-        "required_resources": {"CPU": 0.5},
+        "required_resources": {"CPU": 0.5, "GPU": 0},
         "deployed": deployed,
         "is_deploying": False,
         **more,
