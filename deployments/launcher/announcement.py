@@ -18,7 +18,7 @@ ANSWER_WITHIN_S = 10.0
 
 
 def announce(config: Config, started: StartedRay) -> None:
-    version = ask_ready(config).headers["X-Model-Version"]
+    version = ask_ready(config.url).headers["X-Model-Version"]
     if version == SPEC.stand_in.version:
         print(f"WARNING: {explain_stand_in(find_download_failure(config))}")
     rows = describe(config, started, version).items()

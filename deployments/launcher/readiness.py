@@ -13,12 +13,12 @@ ANSWER_WITHIN_S = 5.0
 
 
 def wait_until_ready(config: Config, stop: StopSignal) -> bool:
-    """True once `/readyz` says so, False when stopped before. Raises StartupError."""
+    """True once each application is ready, False when stopped before. Raises StartupError."""
     while not stop.wait(POLL_PERIOD_S):
         for name, application in serve.status().applications.items():
             check_application(name, application)
         try:
-            if ask_ready(config).ok:
+            if all(ask_ready(url).ok for url in config.urls):
                 return True
         except (requests.ConnectionError, requests.Timeout):
             continue  # the proxy, or the Ingress behind it, is not up yet
@@ -41,5 +41,5 @@ def check_application(name: str, application: ApplicationStatusOverview) -> None
         raise StartupError("\n".join(failed))
 
 
-def ask_ready(config: Config) -> requests.Response:
-    return requests.get(f"{config.url}/readyz", timeout=ANSWER_WITHIN_S)
+def ask_ready(url: str) -> requests.Response:
+    return requests.get(f"{url}/readyz", timeout=ANSWER_WITHIN_S)
