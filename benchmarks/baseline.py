@@ -136,7 +136,7 @@ def _load(settings: Settings) -> Model:
     device: Device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     weights = resolve(settings.weights, SPEC.official.at(settings.weights_url))
     model = load_model(weights, device, settings.engine, settings.precision)
-    warm_up(model)
+    warm_up(model, model.max_batch_size)
     return model
 
 

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 import numpy as np
 
 from deployments.common.errors import Unavailable
-from deployments.common.rpc_types import BatchResult, ImageBatch
+from deployments.common.rpc_types import BatchResult, ImageBatch, ModelInfo
+
+TEST_MODEL = ModelInfo("test", "fake", "cpu", "fp32")
 
 
 class FakeClassifier:
     """Answers class k for the k-th image, or does what it is told instead."""
 
-    model_version = "test"
+    model = TEST_MODEL
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from typing import cast
 from ray import serve
 from ray.serve import Application, Deployment
 
-from deployments.common.rpc_types import CallResult, ImageBatch
+from deployments.common.rpc_types import CallResult, ImageBatch, ModelInfo
 from deployments.common.settings import Settings
 from deployments.ingress.deployment import Ingress
 
@@ -15,8 +15,8 @@ from deployments.ingress.deployment import Ingress
 class FaultyClassifier:
     """Says that it is ready, and then it is not what it said."""
 
-    async def version(self) -> str:
-        return "faulty"
+    async def describe(self) -> ModelInfo:
+        return ModelInfo("faulty", "none", "cpu", "none")
 
     async def classify(
         self, images: ImageBatch, sizes: Sequence[int], timeouts_s: Sequence[float]

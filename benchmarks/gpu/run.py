@@ -72,7 +72,7 @@ def weights_of(setup: Setup) -> Weights:
 def model(arguments: argparse.Namespace, _: Photos, setup: Setup) -> dict[str, Any]:
     seconds = arguments.seconds / 8
     rates = measure_model(weights_of(setup), seconds, arguments.compile)
-    engine = measure_engine(CudaModel(weights_of(setup), "auto"), seconds)
+    engine = measure_engine(CudaModel(weights_of(setup), "fp16"), seconds)
     torch.cuda.empty_cache()
     return {"model": rates, "engine": engine}
 

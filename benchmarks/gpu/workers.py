@@ -58,7 +58,7 @@ def _predict(
     from benchmarks.gpu.model_only import rate_of
     from deployments.model.cuda_engine import CudaModel
 
-    model = CudaModel(weights, "auto", gpu_fraction)
+    model = CudaModel(weights, "fp16", gpu_fraction)
     rates: dict[int, float] = {}
     for size in batch_sizes:
         rate_of(model, size, model.streams, 0.2)

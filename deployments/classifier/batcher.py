@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -27,21 +28,35 @@ Predict = Callable[[ImageBatch], Awaitable[NDArray[np.float32]]]
 
 COST_WINDOW = 15
 """Batches, from which the batcher knows what an image takes."""
+MAX_QUEUE_BYTES = 2**30
+"""Of pixels: 7,000 images of uint8. A GPU that classifies 17,000 images/s would otherwise admit
+38 GB within 15 s."""
 
 logger = logging.getLogger("ray.serve")
 
 
 class DynamicBatcher:
-    """Puts the images of all requests before the model, `streams` batches at a time."""
+    """Puts the images of all requests before the model, `streams` batches at a time.
 
-    def __init__(self, predict: Predict, max_batch_size: int, streams: int = 1) -> None:
+    max_queue_bytes: with so many bytes of pixels waiting, no further request is admitted.
+    """
+
+    def __init__(
+        self,
+        predict: Predict,
+        max_batch_size: int,
+        streams: int = 1,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
+    ) -> None:
         self.max_batch_size = max_batch_size
         self.max_queue_wait_s = math.inf
+        self._max_queue_bytes = max_queue_bytes
         self._streams = streams
         self._predict = predict
         self._queue: list[tuple[float, int, QueuedImage]] = []
         self._sequence = itertools.count()
         self._pending_images = 0  # reserved and not done yet
+        self._pending_bytes = 0
         self._costs_s: deque[float] = deque(maxlen=COST_WINDOW)
         self._cost_per_image_s = 0.0
         self._workers: set[asyncio.Task[Any] | None] = set()
@@ -64,15 +79,21 @@ class DynamicBatcher:
         """
         ahead_s = self._pending_images * self._cost_per_image_s
         done_s = ahead_s + len(images) * self._cost_per_image_s
-        if ahead_s > self.max_queue_wait_s:
+        if ahead_s > self.max_queue_wait_s or self._pending_bytes >= self._max_queue_bytes:
             raise QueueFull("too many images are waiting", _whole_seconds(ahead_s))
         if done_s > timeout_s:
             raise Overloaded("the images would not be done in time", _whole_seconds(done_s))
-        self._pending_images += len(images)
-        return QueuedRequest(images, time.monotonic() + timeout_s, self._release)
+        image_bytes = images[:1].nbytes
+        self._count(image_bytes, len(images))
+        release = partial(self._release, image_bytes)
+        return QueuedRequest(images, time.monotonic() + timeout_s, release)
 
-    def _release(self, num_images: int) -> None:
-        self._pending_images -= num_images
+    def _release(self, image_bytes: int, num_images: int) -> None:
+        self._count(image_bytes, -num_images)
+
+    def _count(self, image_bytes: int, num_images: int) -> None:
+        self._pending_images += num_images
+        self._pending_bytes += image_bytes * num_images
 
     def enqueue(self, requests: Sequence[QueuedRequest]) -> None:
         """Queue what was reserved; each request's `done` says when it is."""

@@ -1,5 +1,7 @@
 """The Classifier deployment: the model on its threads, batches across requests."""
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -15,10 +17,12 @@ from deployments.classifier.queued import QueuedRequest
 from deployments.common import tracing
 from deployments.common.errors import ServiceError
 from deployments.common.replica import application_name
-from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch
+from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch, ModelInfo
 from deployments.common.settings import DRAIN_TIMEOUT_S, BatchingConfig, read_batching_config
-from deployments.model.base import Model, warm_up
+from deployments.model.base import Model
 from deployments.model.weights import Weights
+
+logger = logging.getLogger("ray.serve")
 
 
 @serve.deployment(
@@ -33,29 +37,40 @@ class Classifier:
 
     def __init__(self, weights: Weights, load_model: Callable[[], Model]) -> None:
         metrics.set_application(application_name())
-        self.model_version = weights.version
         self._model = model = load_model()
-        warm_up(model)
+        self._info = ModelInfo(weights.version, model.engine, model.device, model.precision)
         self._executor = ModelExecutor(model)
+        self._executor.warm_up(model.max_batch_size).result()
+        self._warm_batch_size = model.max_batch_size
         self._config = BatchingConfig()
-        batch_size = self._config.batch_size(model.max_batch_size)
-        self._batcher = DynamicBatcher(self._predict, batch_size, model.streams)
+        self._batcher = DynamicBatcher(self._predict, model.max_batch_size, model.streams)
 
-    def reconfigure(self, user_config: dict[str, object]) -> None:
+    async def reconfigure(self, user_config: dict[str, object]) -> None:
         """Take a new BatchingConfig, live; a bad one changes nothing and is logged."""
         self._config = config = read_batching_config(user_config, self._config)
+        batch_size = config.batch_size(self._model.max_batch_size)
+        if batch_size > self._warm_batch_size:
+            await asyncio.wrap_future(self._executor.warm_up(batch_size))
+            self._warm_batch_size = batch_size
         self._batcher.max_queue_wait_s = config.max_queue_wait_s
-        self._batcher.max_batch_size = config.batch_size(self._model.max_batch_size)
+        self._batcher.max_batch_size = batch_size
         self._enqueue.set_batch_wait_timeout_s(config.batch_wait_timeout_s)  # type: ignore[attr-defined]
+        self._log_what_is_in_effect()
 
-    async def version(self) -> str:
-        """What `X-Model-Version` says; responding shows that the replica is warm."""
-        return self.model_version
+    def _log_what_is_in_effect(self) -> None:
+        chosen_by = "engine" if self._config.max_batch_size is None else "user_config"
+        logger.info(
+            "weights %s, %s; max_batch_size %d (by the %s), max_queue_wait_s %g",
+            self._info.weights,
+            self._info,
+            self._batcher.max_batch_size,
+            chosen_by,
+            self._batcher.max_queue_wait_s,
+        )
 
-    async def describe(self) -> str:
-        """What `auto` became on this replica's node, for the launcher to show."""
-        model = self._model
-        return f"{model.precision} on {model.device} ({model.engine})"
+    async def describe(self) -> ModelInfo:
+        """What is served; responding shows that the replica is warm."""
+        return self._info
 
     async def classify(
         self, images: ImageBatch, sizes: Sequence[int], timeouts_s: Sequence[float]
@@ -77,7 +92,7 @@ class Classifier:
                 request.done.cancel()  # if the caller has left
             metrics.set_queue_depth(self._batcher.pending_images)
         _trace(admitted, results)
-        return CallResult(results, self.model_version, self._batcher.preferred_images)
+        return CallResult(results, self._info, self._batcher.preferred_images)
 
     def _reserve(
         self, images: ImageBatch, sizes: Sequence[int], timeouts_s: Sequence[float]
@@ -109,8 +124,7 @@ class Classifier:
     def check_health(self) -> None:
         """Called by Ray, which replaces the replica when this raises."""
         # Ray forgets a gauge that is not set again and again.
-        model = self._model
-        metrics.set_model_info(self.model_version, model.engine, model.device, model.precision)
+        metrics.set_model_info(self._info)
         metrics.set_queue_depth(self._batcher.pending_images)
         self._executor.check_health()
 

@@ -4,14 +4,14 @@ import asyncio
 import logging
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments.common.errors import DeviceLost
 from deployments.common.rpc_types import ImageBatch
-from deployments.model.base import Model
+from deployments.model.base import Model, warm_up
 
 HANG_TIMEOUT_S = 15.0
 """A forward pass that takes longer than this is held to be stuck for ever.
@@ -32,6 +32,10 @@ class ModelExecutor:
         self._threads = ThreadPoolExecutor(model.streams, thread_name_prefix="model")
         self._batch_starts: set[float] = set()
         self._lost: DeviceLost | None = None
+
+    def warm_up(self, batch_size: int) -> Future[None]:
+        """Make batches up to this size as fast as later ones. Raises what the model raises."""
+        return self._threads.submit(warm_up, self._model, batch_size)
 
     async def predict(self, images: ImageBatch) -> NDArray[np.float32]:
         """Run one forward pass on a worker thread.

@@ -1,6 +1,10 @@
 """What a Classifier counts beside Ray's own metrics; on Ray's Prometheus endpoint as `ray_...`."""
 
+from dataclasses import asdict
+
 from ray.util.metrics import Gauge, Histogram
+
+from deployments.common.rpc_types import ModelInfo
 
 # By its buckets and its count: of a histogram's sum Ray makes an estimate.
 _batch_size = Histogram(
@@ -32,10 +36,9 @@ def set_application(name: str) -> None:
 set_application("")
 
 
-def set_model_info(weights: str, engine: str, device: str, precision: str) -> None:
+def set_model_info(model: ModelInfo) -> None:
     """Say what this Classifier serves."""
-    tags = {"weights": weights, "engine": engine, "device": device, "precision": precision}
-    _model_info.set(1, tags=tags)
+    _model_info.set(1, tags=asdict(model))
 
 
 def set_queue_depth(images: int) -> None:

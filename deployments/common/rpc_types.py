@@ -44,6 +44,23 @@ class BatchResult:
 
 
 @dataclass(frozen=True)
+class ModelInfo:
+    """What a Classifier serves, and what computes it.
+
+    weights: as `X-Model-Version` says it. precision: the one in effect, never `auto`.
+    """
+
+    weights: str
+    engine: str
+    device: str
+    precision: str
+
+    def __str__(self) -> str:
+        """For people, beside the weights."""
+        return f"{self.precision} on {self.device} ({self.engine})"
+
+
+@dataclass(frozen=True)
 class CallResult:
     """The Classifier's results for a call, one for each request, in their order.
 
@@ -52,5 +69,5 @@ class CallResult:
     """
 
     results: Sequence[BatchResult | ServiceError]
-    model_version: str
+    model: ModelInfo
     preferred_images: int

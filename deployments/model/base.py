@@ -3,6 +3,7 @@
 Knows neither torch nor OpenVINO until one is chosen; nothing of Ray, requests or batching.
 """
 
+import logging
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 
 from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Device, Engine, Precision
+from deployments.model.precision import choose_precision, read_cpu_flags
 from deployments.model.spec import SPEC
 from deployments.model.weights import Weights
+
+logger = logging.getLogger("ray.serve")
 
 
 class Model(Protocol):
@@ -19,7 +23,7 @@ class Model(Protocol):
 
     streams: how many batches it runs at once, each called from a thread of its own.
     max_batch_size: more images in a batch gain little; `predict` takes any number.
-    precision: that of the arithmetic, where `auto` has been decided.
+    precision: that of the arithmetic in effect, never `auto`.
     """
 
     @property
@@ -54,10 +58,23 @@ def load_model(
 ) -> Model:
     """Load the weights into the engine chosen: `auto` is OpenVINO on a CPU, torch on a GPU.
 
+    precision: `auto` is decided by `choose_precision`, on the machine of the replica.
     gpu_fraction: how much of the GPU's memory the model may take.
 
     Raises StartupError when the checkpoint is not a DenseNet-121 with 1000 classes.
     """
+    chosen = choose_precision(device, precision, read_cpu_flags())
+    model = _load(weights, device, engine, chosen, gpu_fraction)
+    if precision not in ("auto", model.precision):
+        logger.warning(
+            "precision: %s is not native here, so %s is in effect.", precision, model.precision
+        )
+    return model
+
+
+def _load(
+    weights: Weights, device: Device, engine: Engine, precision: Precision, gpu_fraction: float
+) -> Model:
     if engine == "openvino" or (engine == "auto" and device == "cpu"):
         from deployments.model.openvino_engine import OpenVINOModel
 
@@ -71,8 +88,16 @@ def load_model(
     return TorchModel(weights, precision)
 
 
-def warm_up(model: Model) -> None:
-    """Pay the first calls' costs (kernel choice, allocations) before a client does."""
-    for batch_size in (1, 2, 4, 8):
-        if batch_size <= model.max_batch_size:
-            model.predict(np.zeros((batch_size, SPEC.input_px, SPEC.input_px, 3), np.uint8))
+def warm_up(model: Model, batch_size: int) -> None:
+    """Pay the first calls' costs (kernel choice, allocations) before a client does.
+
+    batch_size: the largest that is used. A model that gains nothing by batches runs them image
+    by image.
+    """
+    for size in _list_sizes(1 if model.max_batch_size == 1 else batch_size):
+        model.predict(np.zeros((size, SPEC.input_px, SPEC.input_px, 3), np.uint8))
+
+
+def _list_sizes(largest: int) -> list[int]:
+    """The powers of two below `largest`, and itself."""
+    return [2**power for power in range((largest - 1).bit_length())] + [largest]

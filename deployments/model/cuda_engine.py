@@ -41,7 +41,7 @@ class CudaModel:
     def __init__(self, weights: Weights, precision: Precision, gpu_fraction: float = 1.0) -> None:
         torch.cuda.set_per_process_memory_fraction(gpu_fraction)
         torch.backends.cudnn.benchmark = True
-        self.precision = "fp16" if precision == "auto" else precision
+        self.precision = precision
         dtype = DTYPES[self.precision]
         self._lanes: SimpleQueue[Lane] = SimpleQueue()
         with raising_device_lost(), torch.inference_mode():

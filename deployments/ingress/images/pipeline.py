@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deployments.common import tracing
 from deployments.common.errors import DeadlineExceeded, ImageError, InternalError, ServiceError
-from deployments.common.rpc_types import BatchResult, ImageBatch
+from deployments.common.rpc_types import BatchResult, ImageBatch, ModelInfo
 from deployments.common.settings import Limits
 from deployments.ingress.context import RequestContext
 from deployments.ingress.images.decode_pool import DecodePool
@@ -28,8 +28,8 @@ class ClassifierClient(Protocol):
     """The Classifier as the ingress sees it."""
 
     @property
-    def model_version(self) -> str:
-        """`unknown` before a Classifier has answered."""
+    def model(self) -> ModelInfo:
+        """`unknown` throughout before a Classifier has responded."""
 
     @property
     def is_ready(self) -> bool:
@@ -48,7 +48,7 @@ class ClassifierClient(Protocol):
         """Wait for a first answer, though not for long."""
 
     async def run_health_checks(self) -> None:
-        """Keep `is_ready` and `model_version` true until cancelled."""
+        """Keep `is_ready` and `model` true until cancelled."""
 
 
 @asynccontextmanager
@@ -75,8 +75,12 @@ class Pipeline:
         self._decode_pool = decode_pool or DecodePool.for_this_machine()
 
     @property
+    def model(self) -> ModelInfo:
+        return self.classifier.model
+
+    @property
     def model_version(self) -> str:
-        return self.classifier.model_version
+        return self.model.weights
 
     @property
     def is_ready(self) -> bool:

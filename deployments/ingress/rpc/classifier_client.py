@@ -23,7 +23,13 @@ from deployments.common.errors import (
     ServiceError,
     Unavailable,
 )
-from deployments.common.rpc_types import BatchResult, CallResult, ClassifyCall, ImageBatch
+from deployments.common.rpc_types import (
+    BatchResult,
+    CallResult,
+    ClassifyCall,
+    ImageBatch,
+    ModelInfo,
+)
 from deployments.ingress import metrics
 from deployments.ingress.rpc.call_batcher import CallBatcher
 from deployments.ingress.rpc.circuit_breaker import CircuitBreaker
@@ -41,6 +47,9 @@ BACKOFF_BASE_S = 0.05
 REPLICA_LOST_ERRORS = (RayActorError, ObjectLostError)
 """What says that a replica died, with the request or with the response in its hands."""
 
+UNKNOWN_MODEL = ModelInfo("unknown", "unknown", "unknown", "unknown")
+"""Before a Classifier has responded."""
+
 Response = DeploymentResponse[Any] | DeploymentResponseGenerator[Any]
 State = Literal["starting", "healthy", "lost"]
 
@@ -51,7 +60,7 @@ class RayClassifierClient:
     """All Classifier replicas, as one `pipeline.ClassifierClient`."""
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
-        self.model_version = "unknown"
+        self.model = UNKNOWN_MODEL
         # Plain pickle: the messages are our own types, and numpy's.
         self._handle = handle.options(
             request_serialization="pickle", response_serialization="pickle"
@@ -123,11 +132,11 @@ class RayClassifierClient:
             logger.warning("a classifier replica was lost: %s", error)
             self._probe_replicas()
             raise
-        self._mark_healthy(result.model_version)
+        self._mark_healthy(result.model)
         return result
 
     async def run_health_checks(self) -> None:
-        """Call `version` again and again: its response is the sign of readiness."""
+        """Call `describe` again and again: its response is the sign of readiness."""
         while True:
             await self._check_health(HEALTH_CHECK_TIMEOUT_S)
             await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
@@ -144,17 +153,17 @@ class RayClassifierClient:
     async def _check_health(self, timeout_s: float) -> None:
         started = time.monotonic()
         try:
-            version: str = await _with_timeout(timeout_s, self._handle.version.remote())
+            model: ModelInfo = await _with_timeout(timeout_s, self._handle.describe.remote())
         except (ServiceError, ReplicaLost, RayError) as error:
             logger.debug("no classifier responds: %s", error)
             # A call that returned meanwhile is as good a sign.
             if self._state == "healthy" and self._last_response < started:
                 self._state = "lost"
         else:
-            self._mark_healthy(version)
+            self._mark_healthy(model)
 
-    def _mark_healthy(self, version: str) -> None:
-        self.model_version = version
+    def _mark_healthy(self, model: ModelInfo) -> None:
+        self.model = model
         self._last_response = time.monotonic()
         self._state = "healthy"
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from functools import cache, partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -57,6 +58,11 @@ class InferenceModel:
         return self._pipeline.model_version
 
     @property
+    def served(self) -> dict[str, str]:
+        """The weights, and the engine, device and precision in effect."""
+        return asdict(self._pipeline.model)
+
+    @property
     def is_ready(self) -> bool:
         return self._pipeline.is_ready
 
@@ -77,7 +83,7 @@ class InferenceModel:
             "platform": PLATFORM,
             "inputs": [_describe(spec) for spec in INPUTS.values()],
             "outputs": [_describe(spec) for spec in OUTPUTS.values()],
-            "properties": {"weights": self.weights},
+            "properties": self.served,
         }
 
     def describe_config(self) -> dict[str, Any]:
@@ -93,7 +99,7 @@ class InferenceModel:
             "output": [_configure(spec) for spec in OUTPUTS.values()],
             "parameters": {
                 "max_images": {"string_value": str(self.limits.max_images)},
-                "weights": {"string_value": self.weights},
+                **{key: {"string_value": value} for key, value in self.served.items()},
             },
         }
 

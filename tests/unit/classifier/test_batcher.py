@@ -239,3 +239,22 @@ async def test_one_batch_that_was_held_up_is_no_slow_model() -> None:
     for _ in range(11):
         await results_of([submit(batcher, 1)])
     batcher.reserve(make_images(*range(10)), timeout_s=0.3)
+
+
+async def test_pixels_that_wait_are_bounded_in_bytes() -> None:
+    batcher = DynamicBatcher(StubModel().predict, max_batch_size=8, max_queue_bytes=8)
+    first = submit(batcher, 1, 2, 3, 4)
+    second = submit(batcher, 5, 6, 7, 8)
+    with pytest.raises(QueueFull):
+        batcher.reserve(make_images(9), timeout_s=60)
+    first.done.cancel()  # its client leaves
+    await asyncio.sleep(0)
+    assert classes_of((await results_of([submit(batcher, 9), second]))[0]) == [9]
+    assert batcher.pending_images == 0
+
+
+async def test_normalised_images_count_by_their_bytes() -> None:
+    batcher = DynamicBatcher(StubModel().predict, max_batch_size=8, max_queue_bytes=8)
+    batcher.reserve(make_images(1, 2).astype(np.float32), timeout_s=60)
+    with pytest.raises(QueueFull):
+        batcher.reserve(make_images(3), timeout_s=60)

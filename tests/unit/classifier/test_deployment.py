@@ -14,7 +14,7 @@ from ray import serve
 
 from deployments.classifier.deployment import Classifier
 from deployments.common.errors import DeadlineExceeded, Overloaded, QueueFull
-from deployments.common.rpc_types import BatchResult, ImageBatch
+from deployments.common.rpc_types import BatchResult, ImageBatch, ModelInfo
 from deployments.model.weights import Weights
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +31,10 @@ class StubModel:
 
     def __init__(self) -> None:
         self.batch_s = 0.0
+        self.batch_sizes: list[int] = []
 
     def predict(self, images: ImageBatch) -> NDArray[np.float32]:
+        self.batch_sizes.append(len(images))
         time.sleep(self.batch_s)
         values = images.reshape(len(images), -1)[:, 0].astype(int)
         if (values == POISON).any():
@@ -68,7 +70,7 @@ async def classifier(model: StubModel, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     deployment: Any = Classifier
     classifier = deployment.func_or_class(Weights("file", "stub"), lambda: model)
-    classifier.reconfigure({"max_batch_size": 4})
+    await classifier.reconfigure({"max_batch_size": 4})
     return classifier
 
 
@@ -86,13 +88,13 @@ def classes_of(result: object) -> list[int]:
 async def test_each_request_of_a_call_gets_its_own_rows(classifier: Any) -> None:
     answer = await classifier.classify(make_images(*range(10)), [1, 7, 2], [30.0] * 3)
     assert [classes_of(result) for result in answer.results] == [[0], [*range(1, 8)], [8, 9]]
-    assert answer.model_version == await classifier.version() == "stub"
+    assert answer.model == await classifier.describe() == ModelInfo("stub", "stub", "cpu", "none")
 
 
 async def test_a_call_says_how_many_images_fill_the_streams(classifier: Any) -> None:
     answer = await classifier.classify(make_images(1), [1], [30.0])
     assert answer.preferred_images == 8
-    classifier.reconfigure({"max_batch_size": 2})
+    await classifier.reconfigure({"max_batch_size": 2})
     answer = await classifier.classify(make_images(1), [1], [30.0])
     assert answer.preferred_images == 4
 
@@ -119,7 +121,7 @@ async def test_a_full_queue_rejects_every_request_of_a_call(
 ) -> None:
     model.batch_s = 0.1
     await classifier.classify(make_images(1), [1], [30.0])
-    classifier.reconfigure({"max_batch_size": 4, "max_queue_wait_s": 0.01})
+    await classifier.reconfigure({"max_batch_size": 4, "max_queue_wait_s": 0.01})
     busy = asyncio.create_task(classifier.classify(make_images(*range(8)), [8], [30.0]))
     await asyncio.sleep(0)
     answer = await classifier.classify(make_images(1, 2), [1, 1], [30.0, 30.0])
@@ -156,3 +158,26 @@ async def test_a_call_that_is_cancelled_leaves_nothing_in_the_queue(
     del call
     gc.collect()
     assert unheard == []
+
+
+async def test_every_size_of_batch_is_warm_before_it_is_used(
+    classifier: Any, model: StubModel
+) -> None:
+    assert model.batch_sizes == [1, 2, 4]
+    await classifier.reconfigure({"max_batch_size": 12})
+    assert model.batch_sizes[3:] == [1, 2, 4, 8, 12]
+    await classifier.reconfigure({"max_batch_size": 9})
+    assert len(model.batch_sizes) == 8
+
+
+@pytest.mark.parametrize(
+    ("user_config", "expected"),
+    [({}, "max_batch_size 4 (by the engine)"), ({"max_batch_size": 2}, "2 (by the user_config)")],
+)
+async def test_the_log_says_what_is_in_effect(
+    classifier: Any, caplog: pytest.LogCaptureFixture, user_config: dict[str, int], expected: str
+) -> None:
+    with caplog.at_level("INFO", "ray.serve"):
+        await classifier.reconfigure(user_config)
+    assert expected in caplog.text
+    assert "none on cpu (stub)" in caplog.text

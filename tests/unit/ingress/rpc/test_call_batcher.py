@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from deployments.common.errors import Overloaded, ReplicaLost
 from deployments.common.rpc_types import BatchResult, CallResult, ClassifyCall, ImageBatch
 from deployments.ingress.rpc.call_batcher import MAX_CALL_BYTES, MIN_IMAGES, CallBatcher
+from testing.fake_classifier import TEST_MODEL
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +48,7 @@ class Replica:
             self._result(call.images[start : start + size], float(index))
             for index, (start, size) in enumerate(zip(starts, call.sizes, strict=True))
         ]
-        return CallResult(results, "test", self.preferred_images)
+        return CallResult(results, TEST_MODEL, self.preferred_images)
 
     def _result(self, images: ImageBatch, queue_ms: float) -> BatchResult | Overloaded:
         values = images.reshape(len(images), -1)[:, 0].astype(np.float32)

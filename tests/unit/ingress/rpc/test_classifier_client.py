@@ -22,9 +22,10 @@ from deployments.common.errors import (
     ServiceError,
     Unavailable,
 )
-from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch
+from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch, ModelInfo
 from deployments.ingress.rpc.classifier_client import MAX_RETRIES, RayClassifierClient
 from deployments.ingress.rpc.retry_budget import MIN_RETRIES
+from testing.fake_classifier import TEST_MODEL
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +58,7 @@ class Handle:
         self._errors = iter(errors)
         self._delay_s = delay_s
         self.classify = _Method(self._classify)
-        self.version = _Method(self._version)
+        self.describe = _Method(self._describe)
 
     def options(self, **_: str) -> "Handle":
         return self
@@ -78,11 +79,11 @@ class Handle:
             raise error
         await asyncio.sleep(self._delay_s)
         results = [error or _result(size) for size in sizes]
-        return CallResult(results, "test", 8)
+        return CallResult(results, TEST_MODEL, 8)
 
-    def _version(self) -> Response:
-        async def answer() -> str:
-            return "test"
+    def _describe(self) -> Response:
+        async def answer() -> ModelInfo:
+            return TEST_MODEL
 
         return Response(answer())
 

@@ -305,3 +305,13 @@ async def test_an_image_that_is_too_large_refuses_the_request() -> None:
 def compress(data: bytes, encoding: str) -> bytes:
     compressor = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
     return compressor.compress(data) + compressor.flush()
+
+
+async def test_the_metadata_say_which_engine_and_precision_are_in_effect() -> None:
+    served = {"weights": "test", "engine": "fake", "device": "cpu", "precision": "fp32"}
+    model = "/v2/models/densenet121"
+    metadata = (await send(FakeClassifier(), "GET", model)).json()
+    assert metadata["properties"] == served
+    config = (await send(FakeClassifier(), "GET", f"{model}/config")).json()
+    parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+    assert served.items() <= parameters.items()
