@@ -7,6 +7,7 @@ from pathlib import Path
 from ray import serve
 
 from deployments.launcher.config import Config
+from deployments.launcher.local_node import wait_for_dashboard
 from deployments.launcher.ray_cluster import StartedRay
 from deployments.launcher.readiness import ask_ready
 from deployments.launcher.rules import CLASSIFIER
@@ -28,7 +29,7 @@ def announce(config: Config, started: StartedRay) -> None:
 
 def describe(config: Config, started: StartedRay, version: str) -> dict[str, str]:
     """What a user needs next, by name."""
-    dashboard = f"http://{started.dashboard}"
+    dashboard = f"http://{wait_for_dashboard()}"
     rows = {"weights": version, "model": ask_classifier(config)}
     if config.serves_grpc:
         rows["gRPC"] = f"port {config.schema.grpc_options.port}"

@@ -2,8 +2,9 @@
 
 import psutil
 import ray
-from ray import serve
-from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+from ray.serve._private.api import _create_controller_and_proxy_refs
+from ray.serve._private.constants import HTTP_PROXY_TIMEOUT
+from ray.serve.config import ControllerOptions
 
 from deployments.launcher.announcement import announce
 from deployments.launcher.config import Config
@@ -49,7 +50,7 @@ def run(config: Config, started: StartedRay, core: list[psutil.Process], stop: S
         take_signals()  # what is deployed there does not end with the launcher
     print("Loading the model (longer the first time) ...", flush=True)
     with Supervision():
-        deploy(config, started.dashboard)
+        deploy(config)
         if not wait_until_ready(config, stop):
             return
         take_signals()
@@ -60,12 +61,16 @@ def run(config: Config, started: StartedRay, core: list[psutil.Process], stop: S
         drain(config, stop)
 
 
-def deploy(config: Config, dashboard: str) -> None:
-    serve.start(
-        proxy_location=config.schema.proxy_location,
-        http_options={**config.schema.http_options.model_dump(), "host": replica_host(config)},
-        grpc_options=config.schema.grpc_options.model_dump(),
-        logging_config=config.schema.logging_config,
-        tracing_config=config.schema.tracing_config,
+def deploy(config: Config) -> None:
+    """As `serve deploy` does; HAProxy and the application start side by side."""
+    schema = config.schema
+    controller, proxies_ready = _create_controller_and_proxy_refs(
+        http_options={**schema.http_options.model_dump(), "host": replica_host(config)},
+        grpc_options=schema.grpc_options.model_dump(),
+        global_logging_config=schema.logging_config,
+        global_tracing_config=schema.tracing_config,
+        controller_options=ControllerOptions(),
+        proxy_location=schema.proxy_location,
     )
-    ServeSubmissionClient(f"http://{dashboard}").deploy_applications(config.document)
+    ray.get(controller.apply_config.remote(schema))
+    ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)

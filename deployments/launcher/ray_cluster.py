@@ -17,6 +17,7 @@ from deployments.common.errors import RayDied, StartupError
 from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.config import Config
 from deployments.launcher.haproxy import describe_ports, is_private
+from deployments.launcher.local_node import starting_side_by_side
 from deployments.launcher.ports import is_free
 
 LOCALHOST = "127.0.0.1"
@@ -46,10 +47,9 @@ class RayOptions:
 
 @dataclass(frozen=True)
 class StartedRay:
-    """Where a Ray is: its GCS, its dashboard, its metrics (None if it was joined), its logs."""
+    """Where a Ray is: its GCS, its metrics (None if it was joined), its logs."""
 
     address: str
-    dashboard: str
     metrics: str | None
     session_dir: str
 
@@ -72,12 +72,7 @@ def start_private_ray(config: Config, options: RayOptions) -> StartedRay:
     metrics_port = choose_metrics_port(options)
     os.environ |= describe_ports()
     try:
-        found = init_ray(
-            address="local",
-            _node_ip_address=options.node_ip,
-            _metrics_export_port=metrics_port,
-            dashboard_host=options.dashboard_host,
-        )
+        found = start_local_ray(options, metrics_port)
     except Exception as error:  # of no narrower class if the raylet takes more than 30 s
         raise StartupError(
             f"Ray did not start: {error} A machine that is busy may need another try; Ray's logs "
@@ -85,6 +80,16 @@ def start_private_ray(config: Config, options: RayOptions) -> StartedRay:
         ) from error
     host = found["node_ip_address"]
     return describe_ray(found, f"{host}:{metrics_port}")
+
+
+def start_local_ray(options: RayOptions, metrics_port: int) -> dict[str, Any]:
+    with starting_side_by_side():
+        return init_ray(
+            address="local",
+            _node_ip_address=options.node_ip,
+            _metrics_export_port=metrics_port,
+            dashboard_host=options.dashboard_host,
+        )
 
 
 def join_ray() -> StartedRay:
@@ -102,11 +107,11 @@ def init_ray(**options: Any) -> dict[str, Any]:
     context: Any = ray.init(
         namespace="serve", log_to_driver=False, logging_level=logging.WARNING, **options
     )
-    return dict(context.address_info, dashboard_url=context.dashboard_url)
+    return dict(context.address_info)
 
 
 def describe_ray(found: dict[str, Any], metrics: str | None) -> StartedRay:
-    return StartedRay(found["gcs_address"], found["dashboard_url"], metrics, found["session_dir"])
+    return StartedRay(found["gcs_address"], metrics, found["session_dir"])
 
 
 def calm_logs() -> None:
