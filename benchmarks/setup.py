@@ -36,7 +36,7 @@ def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=["fp32", "bf16"],
-        default="fp32",  # what the service takes on a CPU by itself
+        default="fp32",  # bf16 is native to some CPUs only
         help="of all but Flask as it was",
     )
     parser.add_argument(
