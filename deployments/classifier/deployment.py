@@ -11,9 +11,9 @@ from ray import serve
 
 from deployments import autoscaling
 from deployments.classifier import metrics
-from deployments.classifier.batcher import DynamicBatcher
+from deployments.classifier.dynamic_batcher import DynamicBatcher
 from deployments.classifier.executor import ModelExecutor
-from deployments.classifier.queued import QueuedRequest
+from deployments.classifier.queued_request import QueuedRequest
 from deployments.common import tracing
 from deployments.common.errors import ServiceError
 from deployments.common.replica import application_name

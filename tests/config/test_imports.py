@@ -34,9 +34,9 @@ def test_what_stands_under_the_deployments_imports_no_ray() -> None:
         "ingress.v2.model",
         "ingress.v2.rest",
         "ingress.v2.tensors",
-        "classifier.batcher",
+        "classifier.dynamic_batcher",
         "classifier.executor",
-        "classifier.queued",
+        "classifier.queued_request",
         "model.base",
         "model.weights",
     ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.classifier.batcher import DynamicBatcher
+from deployments.classifier.dynamic_batcher import DynamicBatcher
 from deployments.classifier.executor import ModelExecutor
 from deployments.common.errors import DeviceLost
 from deployments.common.rpc_types import ImageBatch

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from deployments.classifier.queued import InferenceResult, QueuedRequest
+from deployments.classifier.queued_request import InferenceResult, QueuedRequest
 from deployments.common.errors import DeadlineExceeded, InternalError
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.classifier.queued import InferenceResult, QueuedImage, QueuedRequest
+from deployments.classifier.queued_request import InferenceResult, QueuedImage, QueuedRequest
 from deployments.common.errors import DeadlineExceeded, InternalError, Overloaded, QueueFull
 from deployments.common.rpc_types import ImageBatch
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deployments.classifier.batcher import DynamicBatcher
-from deployments.classifier.queued import QueuedRequest
+from deployments.classifier.dynamic_batcher import DynamicBatcher
+from deployments.classifier.queued_request import QueuedRequest
 from deployments.common.errors import DeadlineExceeded, Overloaded, QueueFull
 from deployments.common.rpc_types import BatchResult, ImageBatch
 
