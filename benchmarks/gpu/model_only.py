@@ -12,7 +12,7 @@ import torch
 
 from deployments.common.rpc_types import ImageBatch
 from deployments.model.checkpoint import build_network
-from deployments.model.cuda_engine import CudaModel, optimise
+from deployments.model.cuda.engine import CudaModel, optimise
 from deployments.model.weights import Weights
 
 BATCH_SIZES = (1, 8, 32, 64, 128, 256)

@@ -16,7 +16,7 @@ from benchmarks.gpu.service import measure_service
 from benchmarks.gpu.workers import decode_all_cores, share_gpu
 from benchmarks.setup import DENSENET, RESULTS, Setup
 from benchmarks.systems import write_config
-from deployments.model.cuda_engine import CudaModel
+from deployments.model.cuda.engine import CudaModel
 from deployments.model.weights import Weights
 from testing.log import log
 from testing.machine import describe_machine

@@ -56,7 +56,7 @@ def _predict(
     seconds: float,
 ) -> dict[int, float]:
     from benchmarks.gpu.model_only import rate_of
-    from deployments.model.cuda_engine import CudaModel
+    from deployments.model.cuda.engine import CudaModel
 
     model = CudaModel(weights, "fp16", gpu_fraction)
     rates: dict[int, float] = {}

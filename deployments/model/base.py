@@ -80,7 +80,7 @@ def _load(
 
         return OpenVINOModel(weights, precision)
     if device == "cuda":
-        from deployments.model.cuda_engine import CudaModel
+        from deployments.model.cuda.engine import CudaModel
 
         return CudaModel(weights, precision, gpu_fraction)
     from deployments.model.torch_engine import TorchModel

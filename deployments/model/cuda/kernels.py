@@ -1,4 +1,4 @@
-"""The kernels of `densenet_triton`: pointers to matrices of pixels by channels, and their sizes."""
+"""The kernels of `triton_ops`: pointers to matrices of pixels by channels, and their sizes."""
 
 import triton
 import triton.language as tl

@@ -1,7 +1,7 @@
 """The operations of a DenseNet on feature maps stored as matrices, in plain torch.
 
 A map is a matrix (n * height * width, channels): NHWC, one row for each pixel. Of its channels,
-the first ones are those computed so far. `densenet_triton` has the same operations, fused.
+the first ones are those computed so far. `triton_ops` has the same operations, fused.
 """
 
 from dataclasses import dataclass

@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import DenseNet
 
-from deployments.model.densenet_ops import Bottleneck, Size, affine_relu
+from deployments.model.cuda.ops import Bottleneck, Size, affine_relu
 
 
 class Ops(Protocol):
-    """`densenet_ops.TorchOps`, or `densenet_triton.TritonOps`."""
+    """`ops.TorchOps`, or `triton_ops.TritonOps`."""
 
     def bottleneck(self, maps: torch.Tensor, layer: Bottleneck) -> torch.Tensor: ...
 

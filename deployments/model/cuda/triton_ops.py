@@ -7,8 +7,8 @@ time goes to. Importing this needs Triton; the first call compiles, which needs 
 import torch
 import triton
 
-from deployments.model import densenet_kernels as kernels
-from deployments.model.densenet_ops import Bottleneck, Size
+from deployments.model.cuda import kernels
+from deployments.model.cuda.ops import Bottleneck, Size
 
 MANY_ROWS = 2**15
 """From here on there is work for every multiprocessor in large tiles; below, in small ones."""
@@ -23,7 +23,7 @@ def _tile(rows: int) -> dict[str, int]:
 
 
 class TritonOps:
-    """As `densenet_ops.TorchOps`, on CUDA, in fp16 or bf16, for the widths of DenseNet-121."""
+    """As `ops.TorchOps`, on CUDA, in fp16 or bf16, for the widths of DenseNet-121."""
 
     def compile_one(self, dtype: torch.dtype) -> None:
         """Raises what Triton raises, of several kinds, if it cannot compile on this machine."""

@@ -3,8 +3,8 @@
 import torch
 from torchvision.models import DenseNet, densenet121
 
-from deployments.model.densenet_inference import DenseNetForInference
-from deployments.model.densenet_ops import TorchOps
+from deployments.model.cuda.inference import DenseNetForInference
+from deployments.model.cuda.ops import TorchOps
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,9 @@ from deployments.common.errors import DeviceLost
 from deployments.common.rpc_types import ImageBatch
 from deployments.common.settings import Precision
 from deployments.model.checkpoint import build_network
-from deployments.model.cuda_lane import Lane, Network
-from deployments.model.densenet_inference import DenseNetForInference, Ops
-from deployments.model.densenet_ops import TorchOps
+from deployments.model.cuda.inference import DenseNetForInference, Ops
+from deployments.model.cuda.lane import Lane, Network
+from deployments.model.cuda.ops import TorchOps
 from deployments.model.torch_engine import DTYPES
 from deployments.model.weights import Weights
 
@@ -97,7 +97,7 @@ def _choose_ops(dtype: torch.dtype) -> Ops:
     if dtype == torch.float32:
         return TorchOps()
     try:
-        from deployments.model.densenet_triton import TritonOps
+        from deployments.model.cuda.triton_ops import TritonOps
 
         ops = TritonOps()
         ops.compile_one(dtype)

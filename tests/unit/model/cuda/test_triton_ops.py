@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from deployments.model.densenet_ops import Bottleneck, Size, TorchOps
+from deployments.model.cuda.ops import Bottleneck, Size, TorchOps
 
 SIZE = Size(2, 14, 14)
 HALF = SIZE.halved()
@@ -21,13 +21,13 @@ def draw(*shape: int) -> torch.Tensor:
 def test_kernels_agree_with_the_operations_of_torch() -> None:
     pytest.importorskip("triton")
     # In a process of its own: Triton decides when it is imported whether it interprets.
-    command = [sys.executable, "-m", "tests.unit.model.test_densenet_triton"]
+    command = [sys.executable, "-m", "tests.unit.model.cuda.test_triton_ops"]
     subprocess.run(command, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True)
 
 
 def compare() -> None:
     """Raises AssertionError when a kernel computes something else."""
-    from deployments.model.densenet_triton import TritonOps
+    from deployments.model.cuda.triton_ops import TritonOps
 
     torch.manual_seed(0)
     maps, hidden = draw(SIZE.rows, 128), draw(SIZE.rows, 128)

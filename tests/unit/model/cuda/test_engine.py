@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deployments.common.errors import DeviceLost
-from deployments.model.cuda_engine import raising_device_lost
+from deployments.model.cuda.engine import raising_device_lost
 
 
 @pytest.mark.parametrize(
