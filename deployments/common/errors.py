@@ -17,6 +17,8 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal"
     headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """What the HTTP response carries beside the body."""
+    retry_after_s: int | None = None
+    """When the same request may succeed, seconds; the HTTP response says so."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -97,6 +99,7 @@ class ServiceUnavailable(ServiceError):
     """A 503: the same request may succeed after `retry_after_s` seconds."""
 
     status = 503
+    retry_after_s: int
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from deployments.common.errors import StartupError
+from deployments.model.spec import SPEC
 
-_HEAD = "classifier.weight"
-_HEAD_SHAPE = (1000, 1024)
-"""DenseNet-121's last layer: ImageNet's classes by its features."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_HEADER_PICKLES = 2
 """After the magic number: the protocol's version and the sizes of the system's integers."""
@@ -26,21 +24,22 @@ Shape = tuple[int, ...]
 
 
 def check_checkpoint(path: Path) -> None:
-    """Raise StartupError unless a file holds a DenseNet-121 with 1000 classes, as it says."""
+    """Raise StartupError unless the last layer in a file is that of `SPEC`'s network."""
     content = _read_content(path)
     if not isinstance(content, Mapping):
         raise StartupError(f"weights: {path} holds no state dict. Save model.state_dict().")
-    shape = content.get(_HEAD)
+    shape, expected = content.get(SPEC.head), (SPEC.num_classes, SPEC.num_features)
     if not isinstance(shape, tuple):
         keys = ", ".join(map(str, list(content)[:3]))
         raise StartupError(
-            f"weights: {path} is no DenseNet-121 checkpoint: it has no {_HEAD} (its first keys: "
-            f"{keys}). Save the state_dict() of torchvision's densenet121."
+            f"weights: {path} is no {SPEC.title} checkpoint: it has no {SPEC.head} (its first "
+            f"keys: {keys}). Save the state_dict() of torchvision's {SPEC.name}."
         )
-    if shape != _HEAD_SHAPE:
+    if shape != expected:
         raise StartupError(
-            f"weights: {path} has {_HEAD} of shape {list(shape)}, and DenseNet-121 with 1000 "
-            f"classes has {list(_HEAD_SHAPE)}. Give a checkpoint with ImageNet's classes."
+            f"weights: {path} has {SPEC.head} of shape {list(shape)}, and {SPEC.title} with "
+            f"{SPEC.num_classes} classes has {list(expected)}. Give a checkpoint with ImageNet's "
+            "classes."
         )
 
 

@@ -52,6 +52,7 @@ class ModelSpec:
     short_side_px, input_px: an image's short side is resized to the first; the centre square
     of the second is the network's input.
     mean, std: of RGB in [0, 1]; the input is normalised by them.
+    head: the key of the last layer's weight in a checkpoint, of shape (num_classes, num_features).
     """
 
     name: str
@@ -61,6 +62,8 @@ class ModelSpec:
     input_px: int
     mean: Channels
     std: Channels
+    head: str
+    num_features: int
     official: OfficialFile
     stand_in: StandInSpec
 
@@ -84,6 +87,8 @@ SPEC = ModelSpec(
     input_px=224,
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
+    head="classifier.weight",
+    num_features=1024,
     official=OfficialFile(
         url="https://download.pytorch.org/models/densenet121-a639ec97.pth",
         name="densenet121-a639ec97.pth",

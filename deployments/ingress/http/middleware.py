@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.common import tracing
-from deployments.common.errors import Unauthorized
+from deployments.common.errors import ServiceError
 from deployments.ingress.access_log import AccessLog, describe_request
 from deployments.ingress.auth import ApiKeys, authorize
 from deployments.ingress.context import (
@@ -109,7 +109,7 @@ class _Response:
 
 
 class AuthMiddleware:
-    """Answers 401 before a byte of the body is read; notes whose key came."""
+    """Rejects who may not send, before a byte of the body is read; notes whose key came."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
         self._app = app
@@ -120,7 +120,7 @@ class AuthMiddleware:
             try:
                 public = rule_of(scope).public
                 client = authorize(self._keys, Headers(scope=scope), public)
-            except Unauthorized as error:
+            except ServiceError as error:
                 await error_response(error, scope)(scope, receive, send)
                 return
             scope["state"]["context"].client = client

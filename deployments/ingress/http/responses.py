@@ -20,7 +20,6 @@ from deployments.common.errors import (
     MethodNotAllowed,
     NotFound,
     ServiceError,
-    ServiceUnavailable,
     Unauthorized,
 )
 from deployments.common.labels import load_classes, top_k_indices
@@ -106,7 +105,7 @@ def render_error(
     """Render an error as JSON: for `/v2` as the Open Inference Protocol has it."""
     body = {"error": error.message} if _V2_PATH.match(path) else describe_error(error)
     response = JSONResponse(body, error.status, {**error.headers, **(headers or {})})
-    if isinstance(error, ServiceUnavailable):
+    if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"

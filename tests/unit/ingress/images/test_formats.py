@@ -8,6 +8,7 @@ import pytest
 from densenet_client.suffixes import PHOTO_SUFFIXES
 from deployments.common.errors import UnsupportedImage
 from deployments.ingress.images.formats import FORMATS, SUFFIXES, sniff_format
+from deployments.ingress.images.preprocess import preprocess
 from testing.pictures import encode, make_picture
 from testing.service import ROOT
 
@@ -34,6 +35,11 @@ def test_page_offers_the_media_types_of_the_service() -> None:
 @pytest.mark.parametrize("name", [each.name for each in FORMATS])
 def test_format_is_recognised_by_its_first_bytes(name: str) -> None:
     assert sniff_format(encode(make_picture(1), name)) == name
+
+
+@pytest.mark.parametrize("name", [each.name for each in FORMATS])
+def test_format_is_decoded(name: str) -> None:
+    assert preprocess(encode(make_picture(1), name), 10**6).shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF1234WAVE", b" BM", b"GIF88a"])
