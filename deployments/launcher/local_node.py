@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
-from unittest.mock import patch
 
 from ray._private import node, ray_constants, worker
 from ray._private.parameter import RayParams
@@ -61,9 +60,13 @@ class LocalNode(node.Node):
 
 @contextmanager
 def starting_side_by_side() -> Iterator[None]:
-    """Have `ray.init` make a LocalNode."""
-    with patch.object(node, "Node", LocalNode):
+    """Have `ray.init` make a LocalNode, for which it has no parameter."""
+    rays_own = node.Node
+    vars(node)["Node"] = LocalNode
+    try:
         yield
+    finally:
+        vars(node)["Node"] = rays_own
 
 
 def wait_for_dashboard() -> str:
