@@ -11,7 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
-from deployments.haproxy.adapt import UnexpectedConfig, adapt
+from deployments.haproxy.adapt import adapt
+from deployments.haproxy.sections import UnexpectedConfig
 
 ANSWER_WITHIN_S = 5.0
 

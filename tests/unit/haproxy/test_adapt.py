@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from deployments.common import errors
-from deployments.haproxy.adapt import ERRORS, NOT_DEPLOYED, NOT_FOUND, UnexpectedConfig, adapt
+from deployments.haproxy.adapt import ERRORS, NOT_DEPLOYED, NOT_FOUND, adapt
+from deployments.haproxy.sections import UnexpectedConfig
 from testing.haproxy import PROGRAM, write_config
 
 HTTP_PORT, GRPC_PORT = 5000, 5001
