@@ -7,6 +7,7 @@ from pathlib import Path
 from ray import serve
 
 from deployments.launcher.config import Config
+from deployments.launcher.handle import usable
 from deployments.launcher.local_node import wait_for_dashboard
 from deployments.launcher.ray_cluster import StartedRay
 from deployments.launcher.readiness import ask_ready
@@ -42,7 +43,8 @@ def describe(config: Config, started: StartedRay, version: str) -> dict[str, str
 
 def ask_classifier(config: Config) -> str:
     """Its precision, device and engine, which `auto` leaves to its node."""
-    handle = serve.get_deployment_handle(CLASSIFIER, config.schema.applications[0].name)
+    application = config.schema.applications[0].name
+    handle = usable(serve.get_deployment_handle(CLASSIFIER, application))
     return str(handle.describe.remote().result(timeout_s=ANSWER_WITHIN_S))
 
 

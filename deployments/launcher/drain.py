@@ -1,7 +1,6 @@
 """The end of the applications: requests in flight are finished first."""
 
 import time
-from typing import Any
 
 from ray import serve
 from ray.exceptions import RayError
@@ -9,6 +8,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ApplicationStatus
 
 from deployments.launcher.config import Config
+from deployments.launcher.handle import usable
 from deployments.launcher.stop_signal import StopSignal
 
 POLL_PERIOD_S = 0.1
@@ -38,10 +38,7 @@ def count_under_way(application: str) -> int:
     status = serve.status().applications.get(application)
     if status is None or status.status != ApplicationStatus.RUNNING:
         return 0
-    ingress: Any = serve.get_app_handle(application)
-    if not ingress.is_initialized:
-        # This process has no event loop to share, whatever the environment says for replicas.
-        ingress._init(_run_router_in_separate_loop=True)
+    ingress = usable(serve.get_app_handle(application))
     try:
         return sum(ingress.broadcast("drain").results(timeout_s=ANSWER_WITHIN_S))
     except (RayError, RayServeException, TimeoutError) as error:
