@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import requests
@@ -174,9 +175,12 @@ def _title(process: psutil.Process) -> str:
 def serving(config: Path) -> Iterator[Service]:
     """The service, ready, on three nodes; all of it gone at the end."""
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
-    os.environ[_MARK] = mark  # all that the nodes start inherits it
-    prepare_environment()
-    with TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with (
+        patch.dict(os.environ),  # other services of this process start without it
+        TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+    ):
+        os.environ[_MARK] = mark  # all that the nodes start inherits it
+        prepare_environment()
         os.environ |= {**describe_paths(Path(folder)), **describe_ports()}
         head = {**NODE, "include_dashboard": True, "dashboard_port": find_free_port()}
         cluster: Any = Cluster(initialize_head=True, head_node_args=head)
