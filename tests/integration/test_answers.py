@@ -171,12 +171,20 @@ def test_a_path_beside_the_application_is_not_found_in_our_form(
     (application,) = document["applications"]
     elsewhere = {**application, "route_prefix": "/elsewhere"}
     deploy(service, {**document, "applications": [elsewhere]}, tmp_path)
-    response = get(service, "/readyz")
+    response = get_with_status(service, "/readyz", 404)
     deploy(service, document, tmp_path)
-    assert response.status_code == 404
     assert response.json()["error"]["code"] == "not_found"
     assert len(sent_ids(response)) == 1
-    assert get(service, "/readyz").status_code == 200
+    get_with_status(service, "/readyz", 200)
+
+
+def get_with_status(service: Service, path: str, status: int) -> requests.Response:
+    """Ask until the routes are HAProxy's as well: an application is RUNNING a little before."""
+    give_up = time.monotonic() + 30
+    while (response := get(service, path)).status_code != status:
+        assert time.monotonic() < give_up, response.text
+        time.sleep(0.2)
+    return response
 
 
 def test_ray_s_ports_are_for_this_machine_alone_but_for_those_it_has_no_option_for(

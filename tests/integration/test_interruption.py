@@ -29,9 +29,14 @@ def has_printed(words: str) -> Callable[[Service], bool]:
 
 
 def has_process(name: str) -> Callable[[Service], bool]:
-    return lambda service: any(
-        name in Path(f"/proc/{pid}/cmdline").read_text() for pid in service.processes()
-    )
+    return lambda service: any(name in read_title(pid) for pid in service.processes())
+
+
+def read_title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # it has ended meanwhile
+        return ""
 
 
 MOMENTS = {
