@@ -41,10 +41,8 @@ def read_title(pid: int) -> str:
 
 MOMENTS = {
     "Ray begins to start": has_printed("Starting Ray"),
-    "its GCS runs": has_process("gcs_server"),
     "its dashboard runs": has_process("ray-dashboard-"),
     "its raylet runs": has_process("raylet/raylet"),
-    "its agents run": has_process("ray::DashboardAgent"),
     "the model is to be loaded": has_printed("Loading the model"),
     "the controller runs": has_process("ray::ServeController"),
     "a Classifier runs": has_process("ray::ServeReplica:densenet:Classifier"),
