@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,19 +57,28 @@ def is_answered(url: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_ctrl_c_ends_the_start_in_seconds_with_a_line(tmp_path: Path, moment: str) -> None:
+@pytest.fixture
+def starting(tmp_path: Path) -> Iterator[Service]:
+    """A service that has just been started."""
     service = Service(write_stub_config(tmp_path))
-    wait_for(service, MOMENTS[moment])
-    os.killpg(service.process.pid, signal.SIGINT)
+    yield service
+    if service.process.poll() is None:
+        service.process.kill()
+        service.wait()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_ends_the_start_in_seconds_with_a_line(starting: Service, moment: str) -> None:
+    wait_for(starting, MOMENTS[moment])
+    os.killpg(starting.process.pid, signal.SIGINT)
     began = time.monotonic()
-    status = service.wait()
-    if "Ready: " not in service.output:  # which it may have become just before
+    status = starting.wait()
+    if "Ready: " not in starting.output:  # which it may have become just before
         assert status == 130
-        assert service.output.splitlines()[-1] == "Stopped before the service was ready."
+        assert starting.output.splitlines()[-1] == "Stopped before the service was ready."
     assert time.monotonic() - began < ENDS_WITHIN_S
-    assert "Traceback" not in service.output
-    assert service.processes() == []
+    assert "Traceback" not in starting.output
+    assert starting.processes() == []
 
 
 def wait_for(service: Service, moment: Callable[[Service], bool]) -> None:
@@ -80,20 +89,20 @@ def wait_for(service: Service, moment: Callable[[Service], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_sigterm_ends_the_start_too(tmp_path: Path) -> None:
-    service = Service(write_stub_config(tmp_path))
-    wait_for(service, has_process("raylet/raylet"))
+def test_sigterm_ends_the_start_too(starting: Service) -> None:
+    wait_for(starting, has_process("raylet/raylet"))
     began = time.monotonic()
-    assert service.stop(signal.SIGTERM) == 130
+    assert starting.stop(signal.SIGTERM) == 130
     assert time.monotonic() - began < ENDS_WITHIN_S
-    assert service.processes() == []
+    assert starting.processes() == []
 
 
 @pytest.mark.parametrize("moment", ["its raylet runs", "the controller runs"])
-def test_a_service_that_is_killed_in_its_start_leaves_nothing(tmp_path: Path, moment: str) -> None:
-    service = Service(write_stub_config(tmp_path))
-    wait_for(service, MOMENTS[moment])
-    kill(service.process.pid, service)
+def test_a_service_that_is_killed_in_its_start_leaves_nothing(
+    starting: Service, moment: str
+) -> None:
+    wait_for(starting, MOMENTS[moment])
+    kill(starting.process.pid, starting)
 
 
 @pytest.mark.parametrize("which", ["the process that was started", "the launcher, its child"])
