@@ -21,7 +21,7 @@ from deployments.launcher.ray_cluster import (
 )
 from deployments.launcher.readiness import wait_until_ready
 from deployments.launcher.stop_signal import StopSignal
-from deployments.launcher.supervision import Supervision
+from deployments.launcher.supervision import Supervision, read_deployments
 
 POLL_PERIOD_S = 0.25
 
@@ -49,11 +49,12 @@ def run(config: Config, started: StartedRay, core: list[psutil.Process], stop: S
     if not is_private():
         take_signals()  # what is deployed there does not end with the launcher
     print("Loading the model (longer the first time) ...", flush=True)
-    with Supervision():
+    with Supervision() as supervision:
         deploy(config)
         if not wait_until_ready(config, stop):
             return
         take_signals()
+        supervision.remember(read_deployments())
         announce(config, started)
         while not stop.wait(POLL_PERIOD_S):
             check_ray(core)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import ray._private.state
 from ray.exceptions import RayError
@@ -28,11 +28,16 @@ class Supervision:
         self._before: dict[Name, Details] = {}
         self._waits: dict[Name, int] = {}
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
+
+    def remember(self, found: dict[Name, Details]) -> None:
+        """What runs now: of what is lost before the next look, that look tells."""
+        self._before = found
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):
@@ -59,7 +64,7 @@ class Supervision:
             looks = self._waits[name] = self._waits.get(name, 0) + 1 if waiting else 0
             if looks == WAITS_AFTER_LOOKS:
                 yield describe_wait(name[1], now, waiting)
-        self._before = found
+        self.remember(found)
 
 
 def read_deployments() -> dict[Name, Details]:
