@@ -1,10 +1,13 @@
 """The life of the service: start, wait until ready, keep it until a signal, drain, end."""
 
+from typing import Any
+
 import psutil
 import ray
 from ray.serve._private.api import _create_controller_and_proxy_refs
 from ray.serve._private.constants import HTTP_PROXY_TIMEOUT
 from ray.serve.config import ControllerOptions
+from ray.serve.context import _get_global_client
 
 from deployments.launcher.announcement import announce
 from deployments.launcher.config import Config
@@ -64,8 +67,16 @@ def run(config: Config, started: StartedRay, core: list[psutil.Process], stop: S
 
 def deploy(config: Config) -> None:
     """As `serve deploy` does; HAProxy and the application start side by side."""
+    client = _get_global_client(raise_if_no_controller_running=False)
+    controller, proxies_ready = (client._controller, []) if client else start_serve(config)
+    ray.get(controller.apply_config.remote(config.schema))
+    ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)
+
+
+def start_serve(config: Config) -> tuple[Any, list[Any]]:
+    """Returns Serve's controller, and what is there once its proxies are ready."""
     schema = config.schema
-    controller, proxies_ready = _create_controller_and_proxy_refs(
+    return _create_controller_and_proxy_refs(
         http_options={**schema.http_options.model_dump(), "host": replica_host(config)},
         grpc_options=schema.grpc_options.model_dump(),
         global_logging_config=schema.logging_config,
@@ -73,5 +84,3 @@ def deploy(config: Config) -> None:
         controller_options=ControllerOptions(),
         proxy_location=schema.proxy_location,
     )
-    ray.get(controller.apply_config.remote(schema))
-    ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)

@@ -20,6 +20,8 @@ from deployments.model import download, weights
 from deployments.model.checkpoint_file import check_checkpoint
 from deployments.model.spec import SPEC
 
+BUILDER = "deployments.app:build_app"
+
 
 def check_machine(config: Config) -> None:
     """Raises StartupError for the first thing that is not here."""
@@ -57,9 +59,13 @@ def check_weights(settings: Settings) -> None:
 
 
 def fetch_weights(config: Config) -> None:
-    """Download what is not here, so that its progress is shown; `auto` may do without."""
-    for settings in config.settings:
-        resolve_weights(settings)
+    """Download what is not here, so that its progress is shown; `auto` may do without.
+
+    An application of another builder has weights of its own.
+    """
+    for application, settings in zip(config.schema.applications, config.settings, strict=True):
+        if application.import_path == BUILDER:
+            resolve_weights(settings)
 
 
 def resolve_weights(settings: Settings) -> weights.Weights:
