@@ -1,18 +1,7 @@
 """`python -m deployments CONFIG`: the launcher, below its guard."""
 
-import os
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from deployments.launcher.cli import main
-from deployments.launcher.guard import run_guarded
-from deployments.launcher.haproxy import describe_paths
+from deployments.launcher.start import start
 
-# By default all services of a machine share one folder of HAProxy; other users may not read this
-# one. Below it Ray makes a folder named by the node's id of 56 characters, and the path of a
-# socket has at most 107: so it is in /tmp, as Ray's own is.
-with TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-    os.environ |= describe_paths(Path(folder))
-    status = run_guarded(main)
-sys.exit(status)
+sys.exit(start())
