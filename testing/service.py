@@ -53,6 +53,15 @@ def write_config(folder: Path, port: int, **args: Any) -> Path:
     return path
 
 
+def write_stub_config(folder: Path) -> Path:
+    """On a free port, with a model that costs little: what stands before it is tried."""
+    config = write_config(folder, find_free_port())
+    document = yaml.safe_load(config.read_text())
+    document["applications"][0]["import_path"] = "testing.stub:build_fast"
+    config.write_text(yaml.safe_dump(document))
+    return config
+
+
 HAPROXY = 0
 """In the place of a process id."""
 

@@ -8,20 +8,11 @@ from pathlib import Path
 
 import pytest
 import requests
-import yaml
 
-from testing.service import Service, find_free_port, running, write_config
+from testing.service import Service, running, write_stub_config
 
 ENDS_WITHIN_S = 15.0
 """It takes one or two; the machine may be busy with other tests."""
-
-
-def write_stub_config(folder: Path) -> Path:
-    config = write_config(folder, find_free_port())
-    document = yaml.safe_load(config.read_text())
-    document["applications"][0]["import_path"] = "testing.stub:build_fast"
-    config.write_text(yaml.safe_dump(document))
-    return config
 
 
 def has_printed(words: str) -> Callable[[Service], bool]:

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from testing.pictures import encode, make_picture
-from testing.service import ROOT, Service, find_free_port, running, write_config
+from testing.service import ROOT, Service, find_free_port, running, write_config, write_stub_config
 
 
 def assert_gone(service: Service) -> None:
@@ -237,15 +237,6 @@ def test_two_services_on_one_machine_do_not_meet(tmp_path: Path) -> None:
             assert ask_paint(other).ok
         one.stop()
         assert ask_paint(other).ok
-
-
-def write_stub_config(folder: Path) -> Path:
-    """With a model that costs little: these tests are of what stands before it."""
-    config = write_config(folder, find_free_port())
-    document = yaml.safe_load(config.read_text())
-    document["applications"][0]["import_path"] = "testing.stub:build_fast"
-    config.write_text(yaml.safe_dump(document))
-    return config
 
 
 def ask_paint(service: Service) -> requests.Response:

@@ -12,8 +12,7 @@ import requests
 import yaml
 
 from testing.pictures import encode, make_picture
-from testing.service import ROOT, Service, running
-from tests.integration.test_interruption import write_stub_config
+from testing.service import ROOT, Service, running, write_stub_config
 from tests.integration.test_readme import list_commands
 
 PICTURE = encode(make_picture(1), "JPEG")
