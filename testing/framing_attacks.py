@@ -69,8 +69,14 @@ def attacks(photo: bytes) -> list[bytes]:
         for lines, body in [((length,), inner), ((CHUNKED,), chunks)]
         for method in (b"POST", b"GET", b"HEAD", b"OPTIONS")
     ]
+    unread = [
+        head(length, *expect, IMAGE, method=method, path=path) + inner
+        for expect in [(b"Expect: 100-continue",), ()]
+        for method in (b"POST", b"GET")
+        for path in (b"/healthz", b"/nothing")
+    ]
     unclear = [*UNCLEAR_HEADS.values(), *(head(CHUNKED) + each for each in BROKEN_CHUNKS.values())]
-    return bodies + [request + inner for request in unclear]
+    return bodies + unread + [request + inner for request in unclear]
 
 
 def attack(target: Target, request: bytes) -> None:

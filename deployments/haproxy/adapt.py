@@ -126,6 +126,10 @@ def adapt_http(section: Section) -> None:
         "    http-after-response set-header x-request-id %[var(txn.request_id)]"
         " if { var(txn.request_id) -m found } !{ res.hdr(x-request-id) -m found }",
         "    http-after-response set-status 503 if { status 502 }",
+        # An Ingress that answers before the body closes its connection. HAProxy does not close the
+        # client's: a proxy that still owes the body sent the next client's request as its bytes.
+        "    http-request set-var(txn.expects) bool(true) if { req.hdr(expect) -m found }",
+        "    http-after-response set-header connection close if { var(txn.expects) -m found }",
     )
 
 

@@ -112,6 +112,18 @@ def test_a_second_client_gets_its_own_answers(target: Target, photos: list[bytes
     assert answers == [(200, f"{n}", request[:120]) for n, request in enumerate(requests_)]
 
 
+@pytest.mark.parametrize("expectation", [b"100-continue", b"100-continue, 200-ok"])
+@pytest.mark.parametrize("path", [b"/healthz", b"/nothing"])
+def test_a_response_before_the_expected_body_ends_the_connection(
+    service: Service, expectation: bytes, path: bytes
+) -> None:
+    """A proxy in front must not send the next client's request where the body is due."""
+    request = head(b"Expect: " + expectation, b"Content-Length: 3", path=path)
+    with Target("service", f"http://127.0.0.1:{service.port}").connect() as client:
+        client.sendall(request)
+        assert read_answer(client).headers["Connection"] == "close"
+
+
 @each_offer
 def test_a_second_client_gets_the_class_of_its_own_photo(
     target: Target, photos: list[bytes], class_ids: list[str], offer: tuple[bytes, ...]
