@@ -54,7 +54,7 @@ class Classifier:
             self._warm_batch_size = batch_size
         self._batcher.max_queue_wait_s = config.max_queue_wait_s
         self._batcher.max_batch_size = batch_size
-        self._enqueue.set_batch_wait_timeout_s(config.batch_wait_timeout_s)  # type: ignore[attr-defined]
+        self._wait_for_others.set_batch_wait_timeout_s(config.batch_wait_timeout_s)  # type: ignore[attr-defined]
         self._log_what_is_in_effect()
 
     def _log_what_is_in_effect(self) -> None:
@@ -82,15 +82,15 @@ class Classifier:
         """
         requests = self._reserve(images, sizes, timeouts_s)
         admitted = [each for each in requests if isinstance(each, QueuedRequest)]
-        metrics.set_queue_depth(self._batcher.pending_images)
         try:
-            if admitted:
-                await self._enqueue(admitted)
+            if admitted and self._config.batch_wait_timeout_s:
+                await self._wait_for_others(admitted)
+            else:
+                self._batcher.enqueue(admitted)
             results = [await _result_of(each) for each in requests]
         finally:
             for request in admitted:
                 request.done.cancel()  # if the caller has left
-            metrics.set_queue_depth(self._batcher.pending_images)
         _trace(admitted, results)
         return CallResult(results, self._info, self._batcher.preferred_images)
 
@@ -108,7 +108,7 @@ class Classifier:
         return requests
 
     @serve.batch(max_batch_size=256, batch_wait_timeout_s=0)
-    async def _enqueue(self, calls: list[list[QueuedRequest]]) -> list[None]:
+    async def _wait_for_others(self, calls: list[list[QueuedRequest]]) -> list[None]:
         """Let calls wait for company (`batch_wait_timeout_s`), then queue their images."""
         self._batcher.enqueue([request for call in calls for request in call])
         return [None] * len(calls)

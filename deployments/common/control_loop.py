@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.serve._private import controller
 
-START_S = 60.0
+START_S = 30.0
 """Of Ray's own interval, 0.1 s."""
 STEADY_INTERVAL_S = 0.5
 """What a new version, a lost replica or a decision of the autoscaler may wait for a turn."""
