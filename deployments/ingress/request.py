@@ -11,6 +11,8 @@ from deployments.common.settings import Limits
 from deployments.ingress.context import RequestContext
 
 DEADLINE_HEADER = "X-Deadline-Ms"
+WATCH_AFTER_S = 0.2
+"""When a request has taken so long, its client may have left: most end before, and save a task."""
 
 
 def context_of(request: Request) -> RequestContext:
@@ -38,12 +40,13 @@ def read_whole_number(name: str, text: str | None, maximum: int | None = None) -
 
 @asynccontextmanager
 async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """Cancel what is inside when the client leaves. Raises ClientDisconnect then.
+    """Cancel what is inside if the client has left. Raises ClientDisconnect then.
 
     To be entered when the body has been read: the next message is the disconnect. Raises
     Overloaded if the request is evicted from the memory for bodies.
     """
     task = asyncio.current_task()
+    watching: asyncio.Task[None] | None = None
     reason: Exception | None = None
 
     async def watch() -> None:
@@ -57,7 +60,11 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
         if task is not None:
             task.cancel()
 
-    watching = asyncio.create_task(watch())
+    def start_watching() -> None:
+        nonlocal watching
+        watching = asyncio.create_task(watch())
+
+    timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, start_watching)
     try:
         yield
     except asyncio.CancelledError:
@@ -65,4 +72,6 @@ async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
             raise reason from None
         raise
     finally:
-        watching.cancel()
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
