@@ -38,7 +38,7 @@ def build_app(args: Settings) -> Application:
 def build(args: Settings, official: OfficialFile) -> Application:
     """`build_app`, given the official file."""
     if args.api_keys_file is not None:
-        read_keys(Path(args.api_keys_file))  # refused here, and not by every replica
+        read_keys(Path(args.api_keys_file))  # rejected here, and not by every replica
     device = choose_device(args)
     chosen = weights.resolve(args.weights, official.at(args.weights_url))
     if chosen.source == "stand_in":

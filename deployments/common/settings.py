@@ -1,6 +1,6 @@
 """The models behind the YAML: `Settings` is `args`, `BatchingConfig` a `user_config`.
 
-Unknown keys are refused: Ray itself ignores a misspelt key in silence.
+Unknown keys are rejected: Ray itself ignores a misspelt key in silence.
 """
 
 import logging
@@ -104,7 +104,7 @@ class BatchingConfig(_Strict):
     (`model.base.Model.max_batch_size`). `batch_wait_timeout_s` is how long an image may wait
     for company before it is put before the model; images that come while the model is busy
     join the next batch whatever this says. `max_queue_wait_s` is how long what waits before the
-    model of one replica may take; while it would take longer, requests are refused. It is half
+    model of one replica may take; while it would take longer, requests are rejected. It is half
     of the default deadline.
     """
 

@@ -1,7 +1,7 @@
 """The changes to Ray's HAProxy configuration, as a function of its text.
 
-Every change names the lines it expects of Ray, and is refused if they are not there: so an
-upgrade of Ray that writes another configuration is noticed.
+Every change names the lines it expects of Ray, and fails if they are not there: so an upgrade of
+Ray that writes another configuration is noticed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The text of a Ray Serve YAML: parsed, with keys that stand twice refused."""
+"""The text of a Ray Serve YAML: parsed, without keys that stand twice."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from deployments.common.errors import StartupError
 
 
 class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses repeated keys, of which YAML's own takes the last in silence."""
+    """A SafeLoader that rejects repeated keys, of which YAML's own takes the last in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()

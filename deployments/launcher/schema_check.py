@@ -51,7 +51,7 @@ class Problem:
 
 
 def check_schema(document: dict[str, Any]) -> list[Problem]:
-    """Every unknown key, refused key and wrong value, one problem for each path."""
+    """Every unknown key, rejected key and wrong value, one problem for each path."""
     problems = {each.path: each for each in _check_keys(ServeDeploySchema, document, "")}
     if not any(each.message.startswith("must be a mapping") for each in problems.values()):
         # Else Ray's validators, which expect mappings, would raise errors of their own.

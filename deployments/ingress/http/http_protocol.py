@@ -28,7 +28,7 @@ LINGER_S = 5.0
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Ignores offers to upgrade, refuses unclear requests, closes slow and endless ones."""
+    """Ignores offers to upgrade, rejects unclear requests, closes slow and endless ones."""
 
     url = b""
     _timer: asyncio.TimerHandle | None = None
@@ -37,7 +37,7 @@ class HttpProtocol(HttpToolsProtocol):
     _in_head = False
     _in_body = False
     _keeps_alive = True
-    _is_refused = False
+    _is_rejected = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -48,13 +48,13 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_refused:
+        if self._is_rejected:
             return
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
         except ServiceError as error:
-            self._refuse(error)
+            self._reject(error)
 
     def _parse(self, data: bytes) -> None:
         """Raises MalformedRequest, or Forbidden for a WebSocket."""
@@ -119,7 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
         self._keeps_alive = self.cycle.keep_alive
-        if self.expect_100_continue:  # who is refused then may send the body, or the next request
+        if self.expect_100_continue:  # a rejected client may send the body, or the next request
             self.cycle.keep_alive = False
 
     def _check_head_size(self) -> None:
@@ -145,15 +145,15 @@ class HttpProtocol(HttpToolsProtocol):
             self._close_after(LINGER_S)
         super().on_response_complete()
 
-    def _refuse(self, error: ServiceError) -> None:
+    def _reject(self, error: ServiceError) -> None:
         """Close the connection: after the answer to an earlier request, else with one to this."""
-        self.logger.info("a request was refused: %s", error.message)
-        self._is_refused = True
+        self.logger.info("a request was rejected: %s", error.message)
+        self._is_rejected = True
         self._stop_timer()
         cycle = self.cycle
         if not self._in_body:
             if cycle is None or cycle.response_complete:
-                self._answer(error)
+                self._respond(error)
             else:
                 cycle.keep_alive = False
         elif self.pipeline or cycle.response_started:
@@ -161,9 +161,9 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             cycle.disconnected = True
             cycle.message_event.set()
-            self._answer(error)
+            self._respond(error)
 
-    def _answer(self, error: ServiceError) -> None:
+    def _respond(self, error: ServiceError) -> None:
         """Answer in the application's form. What the client still sends is dropped."""
         response = render_error(error, self.url.decode("latin-1"), {"Connection": "close"})
         lines = [b"%b: %b\r\n" % header for header in response.raw_headers]

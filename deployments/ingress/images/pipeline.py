@@ -1,6 +1,6 @@
 """Uploads in, a result for each out: decode in threads, one call to the Classifier.
 
-Knows nothing of HTTP or of Ray; the Classifier is whatever meets `ClassifierClient`.
+Knows nothing of HTTP or of Ray; the Classifier is any object that meets `ClassifierClient`.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ class ClassifierClient(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Whether a warmed-up Classifier answers."""
+        """Whether a warmed-up Classifier responds."""
 
     def admit(self) -> AbstractContextManager[None]:
         """Around all that a request wants of the Classifier, from before its body is read.
 
-        Raises Unavailable or Overloaded, where it would be refused later anyway.
+        Raises Unavailable or Overloaded if it would be rejected later.
         """
 
     async def classify(self, images: ImageBatch, timeout_s: float) -> BatchResult:
         """Raises Unavailable, Overloaded or DeadlineExceeded."""
 
     async def wait_ready(self) -> None:
-        """Wait for a first answer, though not for long."""
+        """Wait a little for a first response."""
 
     async def run_health_checks(self) -> None:
         """Keep `is_ready` and `model` true until cancelled."""

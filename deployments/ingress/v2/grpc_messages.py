@@ -36,7 +36,7 @@ def read_inputs(request: Any, model: InferenceModel) -> list[Tensor]:
         raise MalformedRequest(f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs")
     read: list[Tensor] = []
     for index, each in enumerate(request.inputs):
-        tensors.refuse_shared_memory(read_parameters(each.parameters))
+        tensors.reject_shared_memory(read_parameters(each.parameters))
         spec = model.input_spec(each.name, each.datatype, each.shape)
         if raw:
             read.append(tensors.from_raw(spec, each.shape, raw[index]))

@@ -72,7 +72,7 @@ class InferenceModel:
             raise Unavailable("no classifier is ready")
 
     def admit(self) -> AbstractContextManager[None]:
-        """Around a request. Raises Unavailable or Overloaded, where it would be refused later."""
+        """Around a request. Raises Unavailable or Overloaded if it would be rejected later."""
         return self._pipeline.admit()
 
     def describe(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def read_request(headers: Headers, body: bytes, model: InferenceModel) -> InferR
     json_bytes = _read_header_length(headers, len(body))
     view = memoryview(body)
     asked = validate(InferBody, body[:json_bytes])
-    tensors.refuse_shared_memory(asked.parameters)
+    tensors.reject_shared_memory(asked.parameters)
     outputs = [tensors.read_output(output.name, output.parameters) for output in asked.outputs]
     return InferRequest(
         asked.id,
@@ -109,7 +109,7 @@ def _read_inputs(
 ) -> list[Tensor]:
     read: list[Tensor] = []
     for each in inputs:
-        tensors.refuse_shared_memory(each.parameters)
+        tensors.reject_shared_memory(each.parameters)
         spec = model.input_spec(each.name, each.datatype, each.shape)
         size_bytes = each.parameters.get("binary_data_size")
         if size_bytes is None:

@@ -174,14 +174,14 @@ def read_timeout_s(parameters: Mapping[str, Any]) -> float:
 
 def read_output(name: str, parameters: Mapping[str, Any]) -> RequestedOutput:
     """A requested output. Raises MalformedRequest for parameters it cannot have."""
-    refuse_shared_memory(parameters)
+    reject_shared_memory(parameters)
     classification = parameters.get("classification", 0)
     if not _is_count(classification):
         raise MalformedRequest(f"'classification' of {name!r:.80} is a number of classes")
     return RequestedOutput(name, classification)
 
 
-def refuse_shared_memory(parameters: Mapping[str, Any]) -> None:
+def reject_shared_memory(parameters: Mapping[str, Any]) -> None:
     """Raises MalformedRequest where a tensor is said to lie in shared memory."""
     if "shared_memory_region" in parameters:
         raise MalformedRequest("tensors in shared memory are not supported")
