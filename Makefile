@@ -4,12 +4,13 @@
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try,
-#             ARGS='--model stub' for what is around the model)
+#             ARGS='--model stub' for the cost without the model)
 # make bench-gpu: the model and the service on a GPU
-# make bench-scaling: its cost as replicas, images and requests grow
+# make bench-scaling: the cost of the service as replicas, images and requests grow
 # make chaos: kill parts of the service while it serves (ARGS=--quick for a short try)
-# make overload: offer ten times what it can do
+# make overload: offer ten times the load that the service can take
 # make image: build the container image, run it and have it classify PHOTOS (or made-up pictures)
+# make clean: remove .venv and the environments of the benchmark
 
 CONFIG ?= serve_config.yaml
 PYTHON ?= python3
@@ -23,7 +24,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check install
 .PHONY: help serve classify test check fuzz bench bench-gpu bench-scaling chaos overload image clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)

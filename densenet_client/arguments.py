@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     old: dict[str, Any] = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
     add("--output", dest="format", choices=formats, **old)
     add("--to", dest="output_file", type=Path, **old)
-    add("--resume", action="store_true", help="go on with FILE: skip what it has classified")
+    add("--resume", action="store_true", help="continue FILE: skip images that it has classes for")
     add(
         "--concurrency",
         type=between(1, 64),

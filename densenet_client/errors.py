@@ -10,7 +10,7 @@ class ServerUnreachable(ClientError):
 
 
 class Unauthorized(ClientError):
-    """The service wants an access key, or does not accept the one it got."""
+    """The service requires an API key, or does not accept the one it got."""
 
 
 class InvalidResponse(ClientError):

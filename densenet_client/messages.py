@@ -20,9 +20,9 @@ NOT_CONNECTED = f"no connection within {CONNECT_TIMEOUT_S:g} s"
 REFUSED = "connection refused"
 UNKNOWN_HOST = "there is no host of that name"
 BAD_TLS = "TLS failed; is the certificate one that this machine trusts?"
-TIMED_OUT = "no answer in time"
+TIMED_OUT = "no response in time"
 LOST = "the connection was lost"
-CUT_SHORT = "the answer was cut short"
+CUT_SHORT = "the response was cut short"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,9 @@ def encode_images(images: Sequence[bytes]) -> tuple[bytes, str]:
 def check_is_service(response: HttpResponse, url: str) -> None:
     """Raises Unauthorized or InvalidResponse."""
     if response.status == HTTPStatus.UNAUTHORIZED:
-        raise Unauthorized(response.error[1] if response.error else "the service wants an API key")
+        raise Unauthorized(
+            response.error[1] if response.error else "the service requires an API key"
+        )
     if 300 <= response.status < 400 and "Location" in response.headers:
         target = response.headers["Location"]
         raise InvalidResponse(f"{url} redirects to {target}: give that address")
@@ -97,7 +99,7 @@ def parse_results(response: HttpResponse, names: Sequence[str], url: str) -> lis
     try:
         return [_parse_result(name, response.json[str(i)]) for i, name in enumerate(names)]
     except (KeyError, TypeError) as error:
-        raise InvalidResponse(f"{url} left an image out of its answer") from error
+        raise InvalidResponse(f"the response of {url} lacks an image") from error
 
 
 def _parse_result(name: str, entry: dict[str, Any]) -> Result:

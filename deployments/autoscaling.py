@@ -1,4 +1,4 @@
-"""How many Classifiers there ought to be: by images, for a request may bring one or many.
+"""Scale Classifiers by images in progress, because a request may hold one image or many.
 
 Ray's own policy counts requests. Ray pickles this module by value into its controller, so it
 imports nothing of ours.
@@ -9,7 +9,7 @@ from typing import Any
 from ray.serve.config import AutoscalingContext
 
 IMAGES = "images"
-"""The figure in question among what a Classifier tells of itself (`record_autoscaling_stats`)."""
+"""The key of that figure in `Classifier.record_autoscaling_stats`."""
 
 
 class ImagesInProgress:

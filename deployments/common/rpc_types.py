@@ -1,4 +1,4 @@
-"""What Ingress and Classifier say to each other; importable without torch."""
+"""The messages between Ingress and Classifier; importable without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -39,8 +39,8 @@ class _Strict(BaseModel):
 class Limits(_Strict):
     """What one request may ask for. Sizes in bytes, pixels, images and seconds.
 
-    `max_buffered_bytes` is for the bodies of all requests together that one HTTP proxy has
-    let in and that are not answered yet.
+    `max_buffered_bytes` bounds the bodies of all HTTP requests together that one Ingress holds
+    and has not responded to yet.
     """
 
     max_image_bytes: PositiveInt = 10 * 2**20
@@ -102,7 +102,7 @@ class BatchingConfig(_Strict):
 
     `max_batch_size` is in images; unset, it is the size that the engine gains by
     (`model.base.Model.max_batch_size`). `batch_wait_timeout_s` is how long an image may wait
-    for company before it is put before the model; images that come while the model is busy
+    for others while the model is free; images that come while the model is busy
     join the next batch whatever this says. `max_queue_wait_s` is how long what waits before the
     model of one replica may take; while it would take longer, requests are rejected. It is half
     of the default deadline.

@@ -43,7 +43,7 @@ class ApiKeys:
         """The name of the client who has this key. Raises Unauthorized."""
         self._refresh()
         if not key:
-            raise Unauthorized("this service wants an API key")
+            raise Unauthorized("this service requires an API key")
         sent = hashlib.sha256(key.encode()).digest()
         client = None
         # All of them are compared, each in constant time: how long it takes tells nothing.
@@ -51,7 +51,7 @@ class ApiKeys:
             if hmac.compare_digest(digest, sent):
                 client = name
         if client is None:
-            raise Unauthorized("this API key is not known here")
+            raise Unauthorized("the service does not know this API key; check it")
         return client
 
     def _refresh(self) -> None:
@@ -114,9 +114,12 @@ def read_keys(path: Path) -> dict[bytes, str]:
             continue
         name, _, digest = (part.strip() for part in line.partition(":"))
         if not _NAME.fullmatch(name) or not _SHA256.fullmatch(digest):
-            raise StartupError(f"api_keys_file: line {number} of {path} is not 'name: sha256'")
+            raise StartupError(
+                f"api_keys_file: line {number} of {path} is not 'name: sha256'. Make lines with "
+                "'python -m deployments.ingress.auth NAME'."
+            )
         if bytes.fromhex(digest) in names:
-            raise StartupError(f"api_keys_file: line {number} of {path} repeats a key")
+            raise StartupError(f"api_keys_file: line {number} of {path} repeats a key. Remove it.")
         names[bytes.fromhex(digest)] = name
     return names
 

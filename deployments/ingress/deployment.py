@@ -51,7 +51,8 @@ class Ingress(InferenceServicer):
     async def drain(self) -> int:
         """Take no more requests. Returns how many still want the Classifier.
 
-        The launcher calls before it stops: Serve would take the Classifiers from under them.
+        The launcher calls this before it stops, because Serve would stop the Classifiers while the
+        Ingress still needs them.
         """
         return self._classifier.start_draining()
 

@@ -53,9 +53,9 @@ class Config:
 
     @property
     def max_message_bytes(self) -> int:
-        """The largest gRPC message Ray's proxy is to take, where its own default is 2 GiB.
+        """The largest gRPC message that Ray's gRPC servers take, bytes; Ray's default is 2 GiB.
 
-        At least gRPC's default, which is enough for every answer.
+        At least gRPC's own default, 4 MiB, which is enough for every response.
         """
         return max([4 * 2**20, *(each.limits.max_request_bytes for each in self.settings)])
 

@@ -98,7 +98,9 @@ def join_ray() -> StartedRay:
     try:
         return describe_ray(init_ray(address=address), None)
     except ConnectionError as error:
-        raise StartupError(f"there is no Ray to join at RAY_ADDRESS={address}") from error
+        raise StartupError(
+            f"there is no Ray at RAY_ADDRESS={address}. Start one there, or unset RAY_ADDRESS."
+        ) from error
 
 
 def init_ray(**options: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _check_listeners(schema: ServeDeploySchema) -> Iterator[Problem]:
     if grpc.grpc_servicer_functions and http.port == grpc.port:
         yield Problem("grpc_options.port", f"{grpc.port} is http_options.port. Set another one.")
     if schema.proxy_location == ProxyLocation.Disabled:
-        yield Problem("proxy_location", "Disabled would answer nobody. Use HeadOnly or EveryNode.")
+        yield Problem("proxy_location", "Disabled starts no proxy. Use HeadOnly or EveryNode.")
     for path in grpc.grpc_servicer_functions:
         yield from _check_import_path(path, "grpc_options.grpc_servicer_functions")
 

@@ -76,7 +76,7 @@ def _check_state(state: dict[str, torch.Tensor], path: Path) -> None:
             )
     unknown = sorted(state.keys() - expected.keys())
     if unknown:
-        raise StartupError(f"weights: {path} has {unknown[0]}, which {SPEC.title} has not")
+        raise StartupError(f"weights: {path} has {unknown[0]}, which {SPEC.title} does not have")
 
 
 def _shape(shape: torch.Size | None) -> str:

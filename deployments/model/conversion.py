@@ -78,7 +78,7 @@ def _explain(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return (
             f"the process that converts the model was ended by signal {-done.returncode}. It takes "
-            "about 1 GB of memory: is that free?"
+            "about 1 GB of memory. Free that much, and start again."
         )
     last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
     return f"the model could not be converted for OpenVINO: {last}"

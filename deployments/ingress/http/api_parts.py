@@ -11,7 +11,7 @@ ERROR: Json = {"$ref": REF_TEMPLATE.format(model="ErrorBody")}
 
 ERROR_EXAMPLES = {
     400: ("no_image", "the request holds no image"),
-    401: ("unauthorized", "this service wants an API key"),
+    401: ("unauthorized", "this service requires an API key"),
     404: ("not_found", "there is nothing at this path"),
     413: ("image_too_large", "9000 x 6000 pixels are more than the 50000000 allowed"),
     415: ("unsupported_media_type", "the file is not a JPEG, PNG, WebP, GIF or BMP image"),

@@ -28,7 +28,7 @@ _INFERRED: Json = {
         {"name": "class_name", "datatype": "BYTES", "shape": [1], "data": ["Egyptian_cat"]},
     ],
 }
-_METADATA: Json = {"name": SPEC.name, "platform": "pytorch", "versions": ["imagenet1k-v1"]}
+_METADATA: Json = {"name": SPEC.name, "platform": "pytorch_state_dict", "versions": ["1"]}
 
 
 def describe_v2(security: list[Json]) -> Json:

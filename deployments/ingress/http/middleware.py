@@ -1,4 +1,4 @@
-"""What surrounds every request: its context, the access log, the key, the last resort."""
+"""What surrounds every request: its context, access log, key, and unexpected errors."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""The retry budget: an Ingress does not storm a cluster that is dying."""
+"""The retry budget: bounds the retries of an Ingress while Classifier replicas die."""
 
 import math
 import time

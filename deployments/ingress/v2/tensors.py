@@ -118,7 +118,7 @@ def from_list(spec: TensorSpec, shape: Sequence[int], data: Sequence[Any]) -> Te
         return Tensor(spec, tuple(shape), list(data))
     values = _numbers(spec, data)
     if values.shape not in (tuple(shape), (math.prod(shape),)):
-        raise MalformedRequest(f"the data of {spec.name!r} has not the shape {list(shape)}")
+        raise MalformedRequest(f"the data of {spec.name!r} does not have the shape {list(shape)}")
     return Tensor(spec, tuple(shape), values.reshape(shape))
 
 
