@@ -3,7 +3,9 @@
 Imports numpy alone: the benchmark's peers run it in environments without Ray.
 """
 
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,3 +46,17 @@ class StubModel:
         probabilities = np.zeros((len(images), NUM_CLASSES), np.float32)
         probabilities[np.arange(len(images)), numbers] = 1
         return probabilities
+
+
+class HangingOnce(StubModel):
+    """A model that is stuck for ever, as on a lost device, if it finds the marker."""
+
+    def __init__(self, marker: Path) -> None:
+        super().__init__(0.001)
+        self._marker = marker
+
+    def predict(self, images: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:
+        if self._marker.exists():
+            self._marker.unlink()
+            threading.Event().wait()
+        return super().predict(images)

@@ -16,7 +16,7 @@ from deployments.classifier.executor import ModelExecutor
 from deployments.classifier.queued_request import QueuedRequest
 from deployments.common import tracing
 from deployments.common.errors import ServiceError
-from deployments.common.replica import application_name
+from deployments.common.replica import application_name, survive_a_full_disk
 from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch, ModelInfo
 from deployments.common.settings import DRAIN_TIMEOUT_S, BatchingConfig, read_batching_config
 from deployments.model.base import Model
@@ -36,6 +36,7 @@ class Classifier:
     """One model on a share of a GPU, or on the CPU."""
 
     def __init__(self, weights: Weights, load_model: Callable[[], Model]) -> None:
+        survive_a_full_disk()
         metrics.set_application(application_name())
         self._model = model = load_model()
         self._info = ModelInfo(weights.version, model.engine, model.device, model.precision)

@@ -6,6 +6,7 @@ takes up to `max_batch_size` of all that wait. Knows asyncio; knows neither Ray 
 """
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 import logging
@@ -102,7 +103,9 @@ class DynamicBatcher:
                 entry = (self._priority(image), next(self._sequence), image)
                 heapq.heappush(self._queue, entry)
         for _ in range(min(self._streams - len(self._workers), len(self._queue))):
-            self._workers.add(asyncio.create_task(self._work()))
+            # In no request's context: the worker outlives the request that starts it.
+            work = asyncio.create_task(self._work(), context=contextvars.Context())
+            self._workers.add(work)
 
     def _priority(self, image: QueuedImage) -> float:
         """The k-th image of an upload counts as if it had come k images' time later.

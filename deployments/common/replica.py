@@ -1,7 +1,17 @@
-"""Which replica this process is."""
+"""What every replica asks of its process."""
+
+import logging
 
 from ray import serve
 from ray.serve.exceptions import RayServeException
+
+
+def survive_a_full_disk() -> None:
+    """Have `logging` drop a record that it cannot write.
+
+    Its report goes to standard error, which Ray logs in a replica: to the same full disk, for ever.
+    """
+    logging.raiseExceptions = False
 
 
 def application_name() -> str:

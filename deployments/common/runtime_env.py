@@ -51,6 +51,9 @@ RAY_ENV: Mapping[str, str] = {
     "RAY_task_events_report_interval_ms": "5000",
     # Ray runs replicas at nice 15: any other program of the machine would go before requests.
     "RAY_worker_niceness": "0",
+    # A replica whose device is lost or whose model is stuck never finishes what it has: Ray kills
+    # it, so that the Ingress repeats its requests elsewhere while they still have time.
+    "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     # Messages go straight from replica to replica; pixels would go by way of the object store,
     # which was seen to cost more CPU. Ray's limit of 4 MiB a message is six images.
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",

@@ -7,7 +7,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from deployments.common.replica import application_name
+from deployments.common.replica import application_name, survive_a_full_disk
 from deployments.common.settings import DRAIN_TIMEOUT_S, Settings
 from deployments.ingress import metrics
 from deployments.ingress.access_log import AccessLog
@@ -32,6 +32,7 @@ class Ingress(InferenceServicer):
     """Parses uploads, decodes images, responds; holds no model."""
 
     def __init__(self, classifier: DeploymentHandle[Any], settings: Settings) -> None:
+        survive_a_full_disk()
         self._access_log = AccessLog()  # first: `__del__` wants it whatever fails after it
         self._classifier = RayClassifierClient(classifier)
         self._pipeline = Pipeline(self._classifier, settings.limits)

@@ -25,6 +25,11 @@ class Config:
     schema: ServeDeploySchema
 
     @property
+    def names(self) -> set[str]:
+        """Those of the applications."""
+        return {application.name for application in self.schema.applications}
+
+    @property
     def url(self) -> str:
         """Where the first application answers on this machine, its route prefix included."""
         return self.urls[0]

@@ -1,6 +1,7 @@
 """The end of the applications: requests in flight are finished first."""
 
 import time
+from collections.abc import Set
 
 from ray import serve
 from ray.exceptions import RayError
@@ -17,9 +18,20 @@ STOP_MARGIN_S = 10.0
 ANSWER_WITHIN_S = 5.0
 
 
-def drain(config: Config, stop: StopSignal) -> None:
-    """Let requests in flight finish, unless that takes longer than it may or is cut short."""
-    names = {application.name for application in config.schema.applications}
+def find_running() -> set[str]:
+    """The names of the applications that serve."""
+    applications = serve.status().applications.items()
+    return {name for name, each in applications if each.status == ApplicationStatus.RUNNING}
+
+
+def drain(config: Config, stop: StopSignal, kept: Set[str] = frozenset()) -> None:
+    """Let requests in flight finish, unless that takes longer than it may or is cut short.
+
+    kept: names of applications that go on.
+    """
+    names = config.names - kept
+    if not names:
+        return
     print("Stopping: requests in flight are finished first.", flush=True)
     try:
         with stop.interrupting(config.drain_s + STOP_MARGIN_S):

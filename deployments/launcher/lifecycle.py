@@ -4,14 +4,16 @@ from typing import Any
 
 import psutil
 import ray
+from ray.exceptions import GetTimeoutError, RayActorError
 from ray.serve._private.api import _create_controller_and_proxy_refs
 from ray.serve._private.constants import HTTP_PROXY_TIMEOUT
 from ray.serve.config import ControllerOptions
 from ray.serve.context import _get_global_client
 
+from deployments.common.errors import StartupError
 from deployments.launcher.announcement import announce
 from deployments.launcher.config import Config
-from deployments.launcher.drain import drain
+from deployments.launcher.drain import drain, find_running
 from deployments.launcher.guard import take_signals
 from deployments.launcher.haproxy import is_private
 from deployments.launcher.ray_cluster import (
@@ -38,11 +40,15 @@ def launch(config: Config, options: RayOptions) -> None:
     stop = StopSignal()
     started = start_ray(config, options)
     core = find_ray_core()
+    running, kept = find_running(), frozenset[str]()
     try:
         run(config, started, core, stop)
+    except StartupError:
+        kept = frozenset(running)  # Ray keeps the former version if the new one fails
+        raise
     finally:
         if not is_private():
-            drain(config, stop)
+            drain(config, stop, kept)
             ray.shutdown()
     print("Stopped.", flush=True)
 
@@ -70,7 +76,13 @@ def deploy(config: Config) -> None:
     client = _get_global_client(raise_if_no_controller_running=False)
     controller, proxies_ready = (client._controller, []) if client else start_serve(config)
     ray.get(controller.apply_config.remote(config.schema))
-    ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)
+    try:
+        ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)
+    except (GetTimeoutError, RayActorError) as error:
+        raise StartupError(
+            f"HAProxy did not start within {HTTP_PROXY_TIMEOUT} s. Its logs are in "
+            "/tmp/ray/session_latest/logs/serve."
+        ) from error
 
 
 def start_serve(config: Config) -> tuple[Any, list[Any]]:

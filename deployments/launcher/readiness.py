@@ -16,7 +16,8 @@ def wait_until_ready(config: Config, stop: StopSignal) -> bool:
     """True once each application is ready, False when stopped before. Raises StartupError."""
     while not stop.wait(POLL_PERIOD_S):
         for name, application in serve.status().applications.items():
-            check_application(name, application)
+            if name in config.names:
+                check_application(name, application)
         try:
             if all(ask_ready(url).ok for url in config.urls):
                 return True
@@ -42,4 +43,6 @@ def check_application(name: str, application: ApplicationStatusOverview) -> None
 
 
 def ask_ready(url: str) -> requests.Response:
-    return requests.get(f"{url}/readyz", timeout=ANSWER_WITHIN_S)
+    with requests.Session() as session:
+        session.trust_env = False  # `http_proxy` is for other machines
+        return session.get(f"{url}/readyz", timeout=ANSWER_WITHIN_S)

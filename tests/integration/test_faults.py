@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,26 +18,33 @@ from testing.load_client import Client, LabelledRequest
 from testing.service import Service, deploy
 
 
-@pytest.fixture(scope="module")
-def stubbed(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a second application in the same cluster."""
-    folder = tmp_path_factory.mktemp("stubbed")
+@contextlib.contextmanager
+def deployed(service: Service, folder: Path, name: str, builder: str, **args: str) -> Iterator[str]:
+    """Gives the URL of a second application in the same cluster, with two Classifiers."""
     document = yaml.safe_load(service.config.read_text())
     (good,) = document["applications"]
     ingress, classifier = good["deployments"]
     stub = {
         **good,
-        "name": "stubbed",
-        "route_prefix": "/stubbed",
-        "import_path": "testing.stub:build_medium",
+        "name": name,
+        "route_prefix": f"/{name}",
+        "import_path": f"testing.stub:{builder}",
+        "args": good["args"] | args,
         "deployments": [
             {**ingress, "ray_actor_options": {"num_cpus": 0}},
             {**classifier, "num_replicas": 2},
         ],
     }
     deploy(service, {**document, "applications": [good, stub]}, folder)
-    yield f"{service.url}/stubbed"
+    yield f"{service.url}/{name}"
     deploy(service, document, folder)
+
+
+@pytest.fixture(scope="module")
+def stubbed(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("stubbed")
+    with deployed(service, folder, "stubbed", "build_medium") as url:
+        yield url
 
 
 def kill_classifier(service: Service, application: str) -> None:
@@ -100,3 +108,12 @@ def poll(
         assert time.monotonic() < give_up, response.text
         time.sleep(0.05)
     return response
+
+
+def test_a_model_that_is_stuck_costs_no_request(service: Service, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    with deployed(service, tmp_path, "stuck", "build_hanging_once", weights=str(marker)) as url:
+        request = synthetic_data().make_requests(1)[0]
+        marker.touch()
+        assert post(url, request).status_code == 200
+        assert not marker.exists()

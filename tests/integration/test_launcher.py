@@ -292,6 +292,21 @@ def test_a_ray_that_runs_is_joined_again_and_again(tmp_path: Path) -> None:
             assert ask_paint(host).status_code == 503
 
 
+def test_a_version_that_cannot_be_built_leaves_the_one_that_serves(tmp_path: Path) -> None:
+    config = write_stub_config(tmp_path)
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(config.read_text().replace("build_fast", "build_broken"))
+    with running(config) as host:
+        joined = Service(
+            broken,
+            RAY_ADDRESS=host.read_row("Ray"),
+            RAY_AUTH_MODE="token",
+            RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+        )
+        assert joined.process.wait(timeout=120) == 1
+        assert ask_paint(host).ok
+
+
 def test_plain_serve_run_works_with_the_same_file(tmp_path: Path) -> None:
     config = write_config(tmp_path, find_free_port())
     port = yaml.safe_load(config.read_text())["http_options"]["port"]

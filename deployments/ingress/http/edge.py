@@ -90,6 +90,7 @@ class EdgeMiddleware:
         if not response.has_begun:
             error = error_for_ray_status(response.ray_status)
             metrics.count_rejection("ray", error.code)
+            await body.drain()
             await render_error(error, scope["path"])(scope, receive, response.send_ours)
 
 

@@ -47,6 +47,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        self._keeps_alive = False
+        super().shutdown()
+
     def data_received(self, data: bytes) -> None:
         if self._is_rejected:
             return

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from deployments.common.errors import ServiceError
+from deployments.common.errors import ReplicaLost, ServiceError
 from deployments.common.rpc_types import BatchResult, CallResult, ClassifyCall, ImageBatch
 
 MIN_IMAGES = 8
@@ -131,6 +131,10 @@ class CallBatcher:
         )
         try:
             answer = await self._send(call, max(call.timeouts_s))
+        except asyncio.CancelledError:
+            # By a request that left: the others of the call still want their results.
+            _fail(group, ReplicaLost("the call was cancelled"))
+            raise
         except Exception as error:  # noqa: BLE001, each request of the group raises it
             _fail(group, error)
         else:

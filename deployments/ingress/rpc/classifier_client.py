@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError
+from grpc.aio import AioRpcError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.serve.context import _unset_request_context
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
 
@@ -44,8 +46,9 @@ MAX_RETRIES = 3
 """Of one request: an image that kills every replica it is given to must not kill them all."""
 BACKOFF_BASE_S = 0.05
 
-REPLICA_LOST_ERRORS = (RayActorError, ObjectLostError)
-"""What says that a replica died, with the request or with the response in its hands."""
+REPLICA_LOST_ERRORS = (RayActorError, ObjectLostError, AioRpcError)
+"""What says that a replica died, with the request or with the response in its hands, or that the
+connection to it broke."""
 
 UNKNOWN_MODEL = ModelInfo("unknown", "unknown", "unknown", "unknown")
 """Before a Classifier has responded."""
@@ -124,6 +127,9 @@ class RayClassifierClient:
         raise Unavailable("the classifier was lost while it worked on the request")
 
     async def _call(self, call: ClassifyCall, timeout_s: float) -> CallResult:
+        if len(call.sizes) > 1:
+            # Ray would cancel the call with the request that it was made for; others share it.
+            _unset_request_context()  # type: ignore[no-untyped-call]
         try:
             result: CallResult = await _with_timeout(
                 timeout_s, self._handle.classify.remote(call.images, call.sizes, call.timeouts_s)
@@ -154,8 +160,8 @@ class RayClassifierClient:
         started = time.monotonic()
         try:
             model: ModelInfo = await _with_timeout(timeout_s, self._handle.describe.remote())
-        except (ServiceError, ReplicaLost, RayError) as error:
-            logger.debug("no classifier responds: %s", error)
+        except Exception as error:  # noqa: BLE001, whatever it is, the next check must come
+            logger.debug("no classifier responds: %r", error)
             # A call that returned meanwhile is as good a sign.
             if self._state == "healthy" and self._last_response < started:
                 self._state = "lost"

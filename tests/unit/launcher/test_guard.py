@@ -21,12 +21,14 @@ from deployments.launcher.guard import run_guarded, take_signals
 
 def work():
     # In a group of its own and without a parent, as much of what Ray starts is in the end.
-    child = "import os, time; os.fork() and os._exit(0); os.setpgid(0, 0); time.sleep(600)"
+    child = "import os, time; os.fork() and os._exit(0); os.setpgid(0, 0); {name}; time.sleep(600)"
     subprocess.run([sys.executable, "-c", child], env={{}})
     {body}
 
 sys.exit(run_guarded(work))
 """
+NAME = "open('/proc/self/comm', 'wb').write(bytes([0xC3]))"
+"""A name that is cut off within a character."""
 NEVER_ENDS = 'print("waiting", flush=True); time.sleep(600); return 0'
 TAKES_SIGNALS = """
     stop = threading.Event()
@@ -44,7 +46,7 @@ class Guarded:
 
     def __init__(self, body: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORK.format(body=body)],
+            [sys.executable, "-c", WORK.format(body=body, name=NAME)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -120,7 +122,10 @@ def test_work_that_is_killed_leaves_nothing_and_is_told() -> None:
 )
 def test_the_status_of_the_work_is_the_guard_s(body: str, status: int) -> None:
     guarded = subprocess.run(
-        [sys.executable, "-c", WORK.format(body=body)], cwd=ROOT, capture_output=True, check=False
+        [sys.executable, "-c", WORK.format(body=body, name=NAME)],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
     )
     assert guarded.returncode == status
     assert (b"broken" in guarded.stderr) == (status == 1)

@@ -141,6 +141,22 @@ async def test_if_ray_sends_nothing_or_fails_the_client_still_gets_a_response(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+async def test_a_small_body_is_read_before_a_response_that_replaces_rays() -> None:
+    events: list[str] = []
+
+    async def receive() -> Message:
+        events.append("read")
+        return {"type": "http.request", "body": b"abc", "more_body": False}
+
+    async def send(message: Message) -> None:
+        events.append(message["type"])
+
+    headers = [(b"content-length", b"3")]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+    await EdgeMiddleware(PlainTextResponse("busy", 429), [])(scope, receive, send)
+    assert events == ["read", "http.response.start", "http.response.body"]
+
+
 async def test_a_websocket_is_closed() -> None:
     sent: list[Message] = []
 

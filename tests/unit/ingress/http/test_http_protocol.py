@@ -3,7 +3,10 @@
 import json
 import re
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -289,3 +292,33 @@ def test_a_body_that_ends_after_its_answer_leaves_the_connection_open(
     assert read_answer(client)[1]["body"] == ""
     client.sendall(NEXT + NEXT)
     assert read_answer(client)[1]["path"] == "/next"
+
+
+def wait_until_closed(port: int) -> None:
+    """Until nobody listens any more: the server has begun to stop."""
+    give_up = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < give_up:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the server goes on")
+
+
+def test_a_server_that_stops_closes_the_connection_of_an_upload_after_its_response() -> None:
+    with ExitStack() as stack:
+        port = stack.enter_context(serving(application))
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+            client.sendall(head(b"Content-Length: 6", b"Expect: 100-continue"))
+            assert client.recv(2**16).startswith(b"HTTP/1.1 100 ")
+            client.sendall(b"abc")
+            stopping = threading.Thread(target=stack.close)
+            stopping.start()
+            wait_until_closed(port)
+            client.sendall(b"def")
+            received = read_to_end(client)
+        stopping.join()
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in received.lower()
+    assert b"abcdef" in received

@@ -62,6 +62,10 @@ class Replica:
         else:
             self._answers[number].set_exception(error)
 
+    def cancel(self, number: int) -> None:
+        """As Ray does when the request that a call was made for is cancelled."""
+        self._answers[number].cancel()
+
     @property
     def sizes(self) -> list[list[int]]:
         return [list(call.sizes) for call in self.calls]
@@ -298,6 +302,21 @@ async def test_a_request_that_is_cancelled_while_it_waits_is_not_sent(
     replica.answer(1)
     assert await rows_of(stays) == [2]
     assert replica.sizes == [[1], [1]]
+
+
+async def test_a_call_that_ray_cancels_is_lost_to_the_requests_that_share_it(
+    replica: Replica, batcher: CallBatcher
+) -> None:
+    start(batcher, images(0))
+    await settle()
+    requests = [start(batcher, images(1)), start(batcher, images(2))]
+    await settle()
+    replica.answer(0)
+    await settle()
+    replica.cancel(1)
+    for request in requests:
+        with pytest.raises(ReplicaLost):
+            await asyncio.wait_for(request, 5)
 
 
 async def test_a_lost_replica_fails_all_that_share_its_call(

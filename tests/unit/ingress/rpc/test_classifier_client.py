@@ -14,6 +14,11 @@ from ray.exceptions import (
     RayError,
     RayTaskError,
 )
+from ray.serve.context import (
+    _get_serve_request_context,
+    _RequestContext,
+    _serve_request_context,
+)
 
 from deployments.common.errors import (
     DeadlineExceeded,
@@ -55,6 +60,8 @@ class Handle:
 
     def __init__(self, *errors: Exception, delay_s: float = 0.0) -> None:
         self.responses: list[Response] = []
+        self.request_ids: list[str] = []
+        """Of the requests that Ray holds to be those of the calls."""
         self._errors = iter(errors)
         self._delay_s = delay_s
         self.classify = _Method(self._classify)
@@ -66,6 +73,7 @@ class Handle:
     def _classify(
         self, images: ImageBatch, sizes: Sequence[int], timeouts_s: Sequence[float]
     ) -> Response:
+        self.request_ids.append(_get_serve_request_context().request_id)
         assert len(images) == sum(sizes)
         assert len(sizes) == len(timeouts_s)
         self.responses.append(Response(self._answer(images, sizes)))
@@ -93,6 +101,13 @@ def _result(num_images: int) -> BatchResult:
     return BatchResult(rows, frozenset(), 1.0, 1.0, num_images)
 
 
+def _raise(error: Exception) -> Callable[..., Response]:
+    def remote() -> Response:
+        raise error
+
+    return remote
+
+
 class _Method:
     def __init__(self, remote: Callable[..., Response]) -> None:
         self.remote = remote
@@ -112,6 +127,27 @@ async def test_a_replica_that_dies_costs_no_request(error: Exception) -> None:
     assert len(answer.probabilities) == 2
     assert len(handle.responses) == 2
     assert classifier.is_ready
+
+
+async def test_a_call_that_requests_share_is_cancelled_with_none_of_them() -> None:
+    handle = Handle()
+    classifier = await connect(handle)
+
+    async def classify(request_id: str) -> None:
+        _serve_request_context.set(_RequestContext(request_id=request_id))  # type: ignore[arg-type]
+        await classifier.classify(IMAGES, 10)
+
+    await asyncio.gather(*(classify(each) for each in ("alone", "second", "third")))
+    assert handle.request_ids == ["alone", ""]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("closed"), ValueError("a bad message")])
+async def test_readiness_is_checked_again_after_any_error(error: Exception) -> None:
+    handle = Handle()
+    handle.describe = _Method(_raise(error))
+    classifier = RayClassifierClient(cast("Any", handle))
+    await classifier.wait_ready()
+    assert not classifier.is_ready
 
 
 async def test_an_image_that_kills_each_replica_does_not_kill_them_all() -> None:
