@@ -80,8 +80,8 @@ def deploy(config: Config) -> None:
         ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)
     except (GetTimeoutError, RayActorError) as error:
         raise StartupError(
-            f"HAProxy did not start within {HTTP_PROXY_TIMEOUT} s. Its logs are in "
-            "/tmp/ray/session_latest/logs/serve."
+            f"HAProxy did not start within {HTTP_PROXY_TIMEOUT} s. A machine that is busy may need "
+            "another try; Ray's logs are in /tmp/ray/session_latest/logs/serve."
         ) from error
 
 
