@@ -17,7 +17,8 @@ INTRODUCTION = """\
 Made by `make chaos`: an open loop of requests, in bursts at random times, while faults are done
 to the service, two replicas of each tier on three nodes of one machine. The client repeats what
 was not answered or was answered with 503; every class is checked. A fault comes again when the
-service has been healthy for some seconds."""
+service has been healthy for some seconds. Retries by the service are those that the Ingresses
+of the end have counted: at least so many, since an Ingress that is lost takes its count along."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def summarise(
         len(tally.results),
         tally.images,
         tally.repeats,
-        retries,
+        max(0, retries),
         tally.lost,
         tally.wrong,
         tally.lost_at_once,
