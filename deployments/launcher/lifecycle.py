@@ -42,7 +42,7 @@ def launch(config: Config, options: RayOptions) -> None:
     core = find_ray_core()
     running, kept = find_running(), frozenset[str]()
     try:
-        run(config, started, core, stop)
+        run(config, started, core, stop, running)
     except StartupError:
         kept = frozenset(running)  # Ray keeps the former version if the new one fails
         raise
@@ -53,14 +53,21 @@ def launch(config: Config, options: RayOptions) -> None:
     print("Stopped.", flush=True)
 
 
-def run(config: Config, started: StartedRay, core: list[psutil.Process], stop: StopSignal) -> None:
+def run(
+    config: Config,
+    started: StartedRay,
+    core: list[psutil.Process],
+    stop: StopSignal,
+    replaced: set[str],
+) -> None:
+    """replaced: names of applications that serve already."""
     stop.catch()
     if not is_private():
         take_signals()  # what is deployed there does not end with the launcher
     print("Loading the model (longer the first time) ...", flush=True)
     with Supervision() as supervision:
         deploy(config)
-        if not wait_until_ready(config, stop):
+        if not wait_until_ready(config, stop, replaced):
             return
         take_signals()
         supervision.remember(read_deployments())

@@ -1,5 +1,7 @@
 """When the service is ready, or why it will not be."""
 
+from collections.abc import Set
+
 import requests
 from ray import serve
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
@@ -12,12 +14,20 @@ POLL_PERIOD_S = 0.25
 ANSWER_WITHIN_S = 5.0
 
 
-def wait_until_ready(config: Config, stop: StopSignal) -> bool:
-    """True once each application is ready, False when stopped before. Raises StartupError."""
+def wait_until_ready(config: Config, stop: StopSignal, replaced: Set[str]) -> bool:
+    """True once each application is ready, False when stopped before. Raises StartupError.
+
+    replaced: names of applications whose former version still responds. The new one is ready when
+        Ray has replaced all of it.
+    """
     while not stop.wait(POLL_PERIOD_S):
-        for name, application in serve.status().applications.items():
-            if name in config.names:
-                check_application(name, application)
+        found = {
+            name: each for name, each in serve.status().applications.items() if name in config.names
+        }
+        for name, application in found.items():
+            check_application(name, application)
+        if any(found[name].status != ApplicationStatus.RUNNING for name in replaced & found.keys()):
+            continue
         try:
             if all(ask_ready(url).ok for url in config.urls):
                 return True
