@@ -1,5 +1,6 @@
 # make serve: install into .venv and serve on localhost:5000 (PORT=... for another port, CONFIG=... for another YAML,
 #             ARGS='--metrics-port 0' for options of the launcher)
+# make install: install into .venv, and start nothing (before systemd starts a new version)
 # make classify: classify PHOTOS='cat.jpg folder' with the running service (PORT=..., ARGS=--help for options)
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
@@ -21,13 +22,15 @@ PHOTOS ?=
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install
 
-.PHONY: help serve classify test check fuzz bench bench-gpu bench-scaling chaos overload image clean
+.PHONY: help install serve classify test check fuzz bench bench-gpu bench-scaling chaos overload image clean
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 serve: $(VENV)/.serve
 	exec $(VENV)/bin/python -m deployments $(CONFIG) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+install: $(VENV)/.serve
 
 classify: $(VENV)/.serve
 	@$(VENV)/bin/classify $(PHOTOS) $(if $(PORT),--url http://localhost:$(PORT)) $(ARGS)

@@ -23,7 +23,7 @@ def parse_arguments() -> argparse.Namespace:
         allow_abbrev=False,
     )
     add_arguments(parser)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.resume and (options.output_file is None or options.format == "table"):
         parser.error("--resume needs -o FILE and --format json or csv")
     return options

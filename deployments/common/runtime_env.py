@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-_SOURCE = Path(__file__).parents[2]
+SOURCE = Path(__file__).parents[2]
+"""Where `deployments` is imported from."""
 RAY_ENV: Mapping[str, str] = {
     # HAProxy hands requests to the Ingress replicas; Ray's own proxy, which is one process a
     # node, takes them only while there is no replica.
@@ -77,7 +78,7 @@ def read_node_env() -> dict[str, str]:
     """All of it, for a node with this checkout and this interpreter."""
     return {
         **RAY_ENV,
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_SOURCE / "deployments/haproxy/haproxy.sh"),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(SOURCE / "deployments/haproxy/haproxy.sh"),
         "DENSENET_PYTHON": sys.executable,
     }
 
@@ -86,7 +87,7 @@ def prepare_environment() -> None:
     """Set it for what this process starts; what is set already is somebody's choice."""
     for name, value in read_node_env().items():
         os.environ.setdefault(name, value)
-    path = filter(None, [str(_SOURCE), os.environ.get("PYTHONPATH")])
+    path = filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")])
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
 
 

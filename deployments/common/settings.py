@@ -128,7 +128,7 @@ def read_batching_config(
         return BatchingConfig.model_validate({} if user_config is None else user_config)
     except ValidationError as error:
         mistakes = "; ".join(_describe(each["loc"], each["msg"]) for each in error.errors())
-        logger.error("user_config: %s. The old values stay in effect.", mistakes)
+        logger.error("user_config: %s. The replica keeps %s.", mistakes, current)
         return current
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ray import serve
 
+from deployments.common.runtime_env import SOURCE
 from deployments.launcher.config import Config
 from deployments.launcher.handle import usable
 from deployments.launcher.local_node import wait_for_dashboard
@@ -37,7 +38,7 @@ def describe(config: Config, started: StartedRay, version: str) -> dict[str, str
     if started.metrics is not None:
         rows["metrics"] = f"http://{started.metrics}/metrics"
     rows |= {"dashboard": dashboard, "Ray": started.address, "logs": find_logs(config, started)}
-    rows["to change"] = f"RAY_AUTH_MODE=token {find_serve()} deploy {config.path} -a {dashboard}"
+    rows["to change"] = f"{find_serve()} deploy {config.path} -a {dashboard}"
     return rows
 
 
@@ -55,12 +56,15 @@ def find_logs(config: Config, started: StartedRay) -> str:
 
 
 def find_serve() -> str:
-    """The `serve` of this interpreter, as a shell in this folder names it."""
+    """The `serve` of this interpreter, as a shell in this folder names it, and what it needs.
+
+    `serve deploy` imports the policy of an autoscaled deployment.
+    """
+    variables = f"RAY_AUTH_MODE=token PYTHONPATH={os.path.relpath(SOURCE)}"
     serve_program = Path(sys.executable).with_name("serve")
     here = Path.cwd()
-    return (
-        os.path.relpath(serve_program) if serve_program.is_relative_to(here) else str(serve_program)
-    )
+    is_here = serve_program.is_relative_to(here)
+    return f"{variables} {os.path.relpath(serve_program) if is_here else serve_program}"
 
 
 def find_download_failure(config: Config) -> str:

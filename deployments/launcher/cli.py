@@ -75,7 +75,8 @@ def parse_arguments() -> argparse.Namespace:
         "--port",
         metavar="PORT",
         type=parse_port,
-        help="the HTTP port, in the place of http_options.port in CONFIG",
+        help="the HTTP port, in the place of http_options.port in CONFIG; the gRPC port "
+        "moves along",
     )
     add_ray_options(parser)
     return parser.parse_args()

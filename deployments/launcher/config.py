@@ -78,15 +78,25 @@ def _drain_s(application: ServeApplicationSchema, name: str) -> float:
 def read_config(path: Path, port: int | None = None) -> Config:
     """Read and validate a configuration before anything is started. Raises StartupError.
 
-    port: takes the place of `http_options.port`.
+    port: takes the place of `http_options.port`; `grpc_options.port` moves along with it.
     """
     document = read_document(path)
-    options = document.setdefault("http_options", {})
-    if port is not None and isinstance(options, dict):
-        options["port"] = port
+    if port is not None:
+        move_ports(document, port)
     if problems := find_problems(document):
         raise StartupError(describe(problems, path))
     return Config(path, document, ServeDeploySchema.model_validate(document))
+
+
+def move_ports(document: dict[str, Any], port: int) -> None:
+    """A second service on the machine needs both ports to itself."""
+    http, grpc = (document.setdefault(each, {}) for each in ("http_options", "grpc_options"))
+    if not isinstance(http, dict) or not isinstance(grpc, dict):
+        return  # a mistake that `find_problems` tells
+    former, grpc_port = http.get("port"), grpc.get("port")
+    http["port"] = port
+    if type(former) is int and type(grpc_port) is int:
+        grpc["port"] = grpc_port + port - former
 
 
 def find_problems(document: dict[str, Any]) -> list[Problem]:

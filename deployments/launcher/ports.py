@@ -9,9 +9,9 @@ from deployments.launcher.config import Config
 def check_ports(config: Config) -> None:
     """Raises StartupError for a port that something else listens at."""
     http, grpc = config.schema.http_options, config.schema.grpc_options
-    check_port(http.host, http.port, "http_options.port")
+    check_port(http.host, http.port, "port with 'make serve PORT=...' or 'http_options.port'")
     if config.serves_grpc:
-        check_port(http.host, grpc.port, "grpc_options.port")
+        check_port(http.host, grpc.port, "'grpc_options.port'")
 
 
 def check_port(host: str, port: int, option: str) -> None:
@@ -19,7 +19,7 @@ def check_port(host: str, port: int, option: str) -> None:
     if error is not None:
         raise StartupError(
             f"port {port} of {host} is not free ({error.strerror}). Stop what uses it, "
-            f"or set another '{option}'."
+            f"or set another {option}."
         ) from error
 
 

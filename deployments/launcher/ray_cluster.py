@@ -99,7 +99,8 @@ def join_ray() -> StartedRay:
         return describe_ray(init_ray(address=address), None)
     except ConnectionError as error:
         raise StartupError(
-            f"there is no Ray at RAY_ADDRESS={address}. Start one there, or unset RAY_ADDRESS."
+            f"there is no Ray at RAY_ADDRESS={address}. Start one there, or unset RAY_ADDRESS. "
+            "If it requires a token, set RAY_AUTH_MODE=token."
         ) from error
 
 

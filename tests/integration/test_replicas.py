@@ -74,5 +74,5 @@ def test_a_mistake_in_a_live_user_config_keeps_the_old_values_and_the_replicas(
     deploy(batching, document, tmp_path)
     assert largest_batch(batching, pictures) == StubModel.max_batch_size
     assert batching.replica_pids("Classifier") == before
-    (line,) = (line for line in batching.read_logs() if "old values stay" in str(line))
+    (line,) = (line for line in batching.read_logs() if "The replica keeps" in str(line))
     assert "max_batch: " in str(line)

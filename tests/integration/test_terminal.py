@@ -28,7 +28,7 @@ LINES = [
     r"  dashboard  http://127\.0\.0\.1:\d+",
     r"  Ray        127\.0\.0\.1:\d+",
     r"  logs       /\S+",
-    r"  to change  RAY_AUTH_MODE=token \S+/serve deploy /\S+\.yaml -a http://127\.0\.0\.1:\d+",
+    r"  to change  RAY_AUTH_MODE=token PYTHONPATH=\S+ \S+/serve deploy /\S+\.yaml -a http://127\.0\.0\.1:\d+",
     r"Classifier: a replica was lost; Ray starts what is missing\.",
     r"Stopping: requests in flight are finished first\.",
     r"Stopped\.",

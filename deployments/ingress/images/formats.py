@@ -25,6 +25,14 @@ FORMATS = (
     ImageFormat("GIF", re.compile(rb"GIF8[79]a"), "image/gif", (".gif",)),
     ImageFormat("BMP", re.compile(rb"BM"), "image/bmp", (".bmp",)),
 )
+_OTHERS = {
+    "HEIC, the format of iPhones": re.compile(
+        rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL
+    ),
+    "AVIF": re.compile(rb".{4}ftypavi[fs]", re.DOTALL),
+    "TIFF": re.compile(rb"II\*\0|MM\0\*"),
+}
+"""What people take for a photo that every program reads."""
 LONGEST_MAGIC_BYTES = 12
 """WebP's: how many bytes tell the format."""
 SUFFIXES = frozenset(suffix for image_format in FORMATS for suffix in image_format.suffixes)
@@ -35,6 +43,9 @@ def sniff_format(data: bytes) -> str:
     for image_format in FORMATS:
         if image_format.magic.match(data):
             return image_format.name
+    for name, magic in _OTHERS.items():
+        if magic.match(data):
+            raise UnsupportedImage(f"the service does not read {name}; save the picture as JPEG")
     raise UnsupportedImage("the file is not a JPEG, PNG, WebP, GIF or BMP image")
 
 

@@ -36,7 +36,7 @@ def test_a_mistake_keeps_the_current_values_and_logs_one_line(
         assert read_batching_config(user_config, CURRENT) is CURRENT
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
-    assert "The old values stay in effect" in record.getMessage()
+    assert f"The replica keeps {CURRENT}." in record.getMessage()
     assert all(f"{name}: " in record.getMessage() for name in named)
 
 

@@ -156,13 +156,13 @@ def test_a_gpu_that_may_join_later_is_waited_for(
     assert run(monkeypatch, "--check", save(args(device="cuda", gpu_wait_s=600))) == 0
 
 
-def test_a_port_of_the_command_line_takes_the_place_of_the_file_s(
+def test_a_port_of_the_command_line_moves_both_of_the_file(
     save: Save, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = save(http(port=70_000))
+    path = save(http(port=5000))
     assert run(monkeypatch, "--check", "--port", "5100", path) == 0
-    assert run(monkeypatch, "--check", "--port", "5001", path) == 1
-    assert "grpc_options.port: 5001 is http_options.port" in capsys.readouterr().err
+    assert run(monkeypatch, "--check", "--port", "65535", path) == 1
+    assert "grpc_options.port: 65536 is no port" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])

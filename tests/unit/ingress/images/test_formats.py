@@ -46,3 +46,12 @@ def test_format_is_decoded(name: str) -> None:
 def test_another_format_is_unsupported(data: bytes) -> None:
     with pytest.raises(UnsupportedImage):
         sniff_format(data)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x1cftypavif", "AVIF"), (b"II*\0", "TIFF")],
+)
+def test_a_format_of_cameras_is_named_with_the_way_out(head: bytes, name: str) -> None:
+    with pytest.raises(UnsupportedImage, match=f"{name}.*save the picture as JPEG"):
+        sniff_format(head)
