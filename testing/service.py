@@ -1,7 +1,9 @@
 """The service as its users start it: the launcher as a process, spoken to over HTTP."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -30,10 +32,12 @@ NOWHERE = "http://127.0.0.1:9/densenet121.pth"
 
 
 def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that neither the system nor Ray nor the launcher gives out by itself meanwhile."""
+    while True:
+        port = random.randrange(2_048, 5_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def write_config(folder: Path, port: int, **args: Any) -> Path:

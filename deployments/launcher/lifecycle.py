@@ -4,7 +4,7 @@ from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import RayError
 from ray.serve._private.api import _create_controller_and_proxy_refs
 from ray.serve._private.constants import HTTP_PROXY_TIMEOUT
 from ray.serve.config import ControllerOptions
@@ -85,10 +85,10 @@ def deploy(config: Config) -> None:
     ray.get(controller.apply_config.remote(config.schema))
     try:
         ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)
-    except (GetTimeoutError, RayActorError) as error:
+    except RayError as error:  # its text is a trace of the manager
         raise StartupError(
-            f"HAProxy did not start within {HTTP_PROXY_TIMEOUT} s. A machine that is busy may need "
-            "another try; Ray's logs are in /tmp/ray/session_latest/logs/serve."
+            f"HAProxy did not start within {HTTP_PROXY_TIMEOUT} s, or another program took its "
+            "port. Try again; Ray's logs are in /tmp/ray/session_latest/logs/serve."
         ) from error
 
 
