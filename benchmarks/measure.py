@@ -21,7 +21,8 @@ from benchmarks.systems import Launch, System, write_config
 from testing.encodings import Encoding
 from testing.log import log
 from testing.photos import Photos
-from testing.processes import ROOT, Server, StartFailed, find_free_port
+from testing.ports import find_free_port
+from testing.processes import ROOT, Server, StartFailed
 
 READY_WITHIN_S = 180.0
 

@@ -36,7 +36,8 @@ from testing.log import log
 from testing.machine import describe_machine
 from testing.photos import Photos, make_mosaic
 from testing.pictures import encode as encode_picture
-from testing.processes import Server, StartFailed, find_free_port
+from testing.ports import find_free_port
+from testing.processes import Server, StartFailed
 
 REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
 """Of the Classifier and of the Ingress."""

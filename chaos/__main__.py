@@ -23,7 +23,7 @@ from testing.load_client import Client, LabelledRequest
 from testing.log import log
 from testing.machine import describe_machine
 from testing.photos import answer_rightly, read_files, write_checkpoint
-from testing.processes import find_free_port
+from testing.ports import find_free_port
 
 RESULTS = Path(__file__).parent / "results"
 LOAD = 0.5

@@ -26,7 +26,8 @@ from testing.latency import Point, find_knee, percentile, poisson_arrivals
 from testing.load_client import Client, LabelledRequest, Tally
 from testing.log import log
 from testing.machine import describe_machine
-from testing.processes import ROOT, Server, find_free_port
+from testing.ports import find_free_port
+from testing.processes import ROOT, Server
 
 RESULTS = Path(__file__).parent / "results"
 CAPACITY = 10.0

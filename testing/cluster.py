@@ -18,7 +18,8 @@ from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.haproxy import describe_paths, describe_ports
-from testing.processes import ROOT, Server, find_free_port, find_marked
+from testing.ports import find_free_port
+from testing.processes import ROOT, Server, find_marked
 
 READY_WITHIN_S = 180.0
 HEALED_WITHIN_S = 120.0

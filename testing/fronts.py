@@ -9,7 +9,8 @@ from pathlib import Path
 
 import urllib3
 
-from testing.service import ROOT, find_free_port
+from testing.ports import find_free_port
+from testing.service import ROOT
 
 READY_WITHIN_S = 30.0
 

@@ -15,7 +15,8 @@ from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig,
 from ray.serve.config import HTTPOptions, gRPCOptions
 
 from deployments.haproxy.__main__ import ask_pid
-from testing.service import ROOT, find_free_port
+from testing.ports import find_free_port
+from testing.service import ROOT
 
 PROGRAM = ROOT / "deployments/haproxy/haproxy.sh"
 READY_WITHIN_S = 30.0

@@ -7,7 +7,6 @@ some servers (Ray's, Triton's) do not keep theirs in one process group.
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,19 +57,6 @@ class Usage:
 
 class StartFailed(Exception):
     """A system did not come up; says what it printed last."""
-
-
-def find_free_port() -> int:
-    """A port that is free, with a free one above it (a server may want two)."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def find_marked(variable: str, value: str) -> Iterator[psutil.Process]:

@@ -1,12 +1,9 @@
 """The service as its users start it: the launcher as a process, spoken to over HTTP."""
 
-import contextlib
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +19,7 @@ import yaml
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from deployments.launcher.guard import find_session
+from testing.ports import find_free_port
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, "-m", "deployments"]
@@ -29,15 +27,6 @@ READY_WITHIN_S = 240.0
 STOPPED_WITHIN_S = 120.0
 NOWHERE = "http://127.0.0.1:9/densenet121.pth"
 """Tests download nothing, and what a start remembers of it says nothing of the real address."""
-
-
-def find_free_port() -> int:
-    """One that neither the system nor Ray nor the launcher gives out by itself meanwhile."""
-    while True:
-        port = random.randrange(2_048, 5_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def write_config(folder: Path, port: int, **args: Any) -> Path:

@@ -21,7 +21,8 @@ from deployments.model.weights import Weights
 from testing.log import log
 from testing.machine import describe_machine
 from testing.photos import Photos, answer_rightly, read_files, write_checkpoint
-from testing.processes import StartFailed, find_free_port
+from testing.ports import find_free_port
+from testing.processes import StartFailed
 
 PARTS = ("model", "decode", "fractions", "service")
 FRACTIONS = (1, 2, 4)

@@ -120,7 +120,7 @@ def find_session(session: int) -> list[int]:
 
 def _session_of(pid: int) -> int | None:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # of its name
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")  # names are cut to 15 bytes
     except OSError:
         return None  # it has ended
     state, _, _, session = stat.rpartition(")")[2].split()[:4]  # after the name, in brackets

@@ -1,5 +1,6 @@
 """The life of the service: start, wait until ready, keep it until a signal, drain, end."""
 
+from collections.abc import Set
 from typing import Any
 
 import psutil
@@ -40,11 +41,12 @@ def launch(config: Config, options: RayOptions) -> None:
     stop = StopSignal()
     started = start_ray(config, options)
     core = find_ray_core()
-    running, kept = find_running(), frozenset[str]()
+    replaced = find_running()
+    kept: Set[str] = frozenset()
     try:
-        run(config, started, core, stop, running)
+        run(config, started, core, stop, replaced)
     except StartupError:
-        kept = frozenset(running)  # Ray keeps the former version if the new one fails
+        kept = replaced  # Ray keeps the former version if the new one fails
         raise
     finally:
         if not is_private():
@@ -58,7 +60,7 @@ def run(
     started: StartedRay,
     core: list[psutil.Process],
     stop: StopSignal,
-    replaced: set[str],
+    replaced: Set[str],
 ) -> None:
     """replaced: names of applications that serve already."""
     stop.catch()

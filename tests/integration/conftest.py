@@ -9,8 +9,9 @@ from playwright.sync_api import Browser
 
 from testing.browser import running_chromium
 from testing.pictures import list_photos, make_picture
+from testing.ports import find_free_port
 from testing.reference import make_checkpoint
-from testing.service import Service, find_free_port, running, write_config
+from testing.service import Service, running, write_config
 
 NUM_PICTURES = 48
 

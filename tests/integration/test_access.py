@@ -14,7 +14,8 @@ from tritonclient.utils import InferenceServerException
 from densenet_client import Classification, Client, Unauthorized
 from deployments.ingress.auth import generate_api_key
 from testing.pictures import encode
-from testing.service import Service, find_free_port, running, write_config
+from testing.ports import find_free_port
+from testing.service import Service, running, write_config
 
 ALICE, ALICES_LINE = generate_api_key("alice")
 BOB, BOBS_LINE = generate_api_key("bob")

@@ -14,8 +14,9 @@ from PIL import Image
 
 from testing.fronts import running_caddy
 from testing.pictures import encode
+from testing.ports import find_free_port
 from testing.reference import make_checkpoint
-from testing.service import ROOT, Service, find_free_port, running
+from testing.service import ROOT, Service, running
 
 NUM_PICTURES = 8
 PICTURE = 2

@@ -13,7 +13,8 @@ import yaml
 from testing.cluster import Service, serving
 from testing.labelled_requests import synthetic_data
 from testing.load_client import Client
-from testing.service import ROOT, find_free_port
+from testing.ports import find_free_port
+from testing.service import ROOT
 
 AT_LEAST, AT_MOST = 2, 3
 """Classifier replicas."""

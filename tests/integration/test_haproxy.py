@@ -18,7 +18,7 @@ import requests
 
 from deployments.haproxy.adapt import HEADER_WITHIN_S, SILENCE_S
 from testing.haproxy import running_haproxy, start_haproxy, write_config
-from testing.service import find_free_port
+from testing.ports import find_free_port
 
 CONTROL_HEADERS = (
     "x-request-timeout-seconds",

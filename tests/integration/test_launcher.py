@@ -18,7 +18,8 @@ import torch
 import yaml
 
 from testing.pictures import encode, make_picture
-from testing.service import ROOT, Service, find_free_port, running, write_config, write_stub_config
+from testing.ports import find_free_port
+from testing.service import ROOT, Service, running, write_config, write_stub_config
 
 
 def assert_gone(service: Service) -> None:

@@ -18,7 +18,8 @@ import yaml
 from testing import spans
 from testing.labelled_requests import synthetic_data
 from testing.load_client import Client
-from testing.service import ROOT, Service, find_free_port, running, write_config
+from testing.ports import find_free_port
+from testing.service import ROOT, Service, running, write_config
 from tests.integration.test_faults import kill_classifier
 
 MONITORING = ROOT / "config" / "monitoring"

@@ -23,7 +23,8 @@ from playwright.sync_api import Browser, Page, expect
 from densenet_client import Classification, Client
 from deployments.common.labels import load_classes
 from testing.pictures import list_photos
-from testing.service import NOWHERE, ROOT, Service, find_free_port, running, write_config
+from testing.ports import find_free_port
+from testing.service import NOWHERE, ROOT, Service, running, write_config
 from tests.integration.test_readme import CURLS
 
 VERSION = "stand-in-efficientnet-lite0"

@@ -10,7 +10,8 @@ import yaml
 from PIL import Image
 
 from testing.pictures import encode
-from testing.service import Service, deploy, find_free_port, running, write_config
+from testing.ports import find_free_port
+from testing.service import Service, deploy, running, write_config
 from testing.stub_model import StubModel
 
 

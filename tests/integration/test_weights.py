@@ -10,8 +10,9 @@ from deployments.common.labels import load_classes
 from deployments.model.spec import SPEC
 from testing.official import SHA256_VARIABLE
 from testing.pictures import encode, make_picture
+from testing.ports import find_free_port
 from testing.reference import make_checkpoint
-from testing.service import find_free_port, running, write_config
+from testing.service import running, write_config
 
 
 def test_the_next_start_serves_the_official_file_once_it_is_in_torchs_cache(

@@ -160,7 +160,7 @@ class RayClassifierClient:
         started = time.monotonic()
         try:
             model: ModelInfo = await _with_timeout(timeout_s, self._handle.describe.remote())
-        except Exception as error:  # noqa: BLE001, whatever it is, the next check must come
+        except Exception as error:  # noqa: BLE001, after any error the next check must come
             logger.debug("no classifier responds: %r", error)
             # A call that returned meanwhile is as good a sign.
             if self._state == "healthy" and self._last_response < started:

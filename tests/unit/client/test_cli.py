@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 import densenet_client
 from testing.fake_service import FakeService, delay, refuse
-from testing.service import find_free_port
+from testing.ports import find_free_port
 from tests.command import COMMAND, environment, run, run_in_terminal, start
 
 COUNT = 40

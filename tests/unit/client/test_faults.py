@@ -27,7 +27,7 @@ from testing.fake_service import (
     refuse,
     refuse_before,
 )
-from testing.service import find_free_port
+from testing.ports import find_free_port
 from tests.unit.client.conftest import Connect
 
 THIRTY = [f"image-{i}".encode() for i in range(30)]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from deployments.launcher import cli, lifecycle, preflight
-from testing.service import LAUNCH, NOWHERE, ROOT, find_free_port
+from testing.ports import find_free_port
+from testing.service import LAUNCH, NOWHERE, ROOT
 from tests.unit.launcher.changes import (
     Change,
     application,

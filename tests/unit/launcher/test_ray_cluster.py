@@ -8,7 +8,8 @@ from deployments.common.errors import StartupError
 from deployments.launcher import ray_cluster
 from deployments.launcher.config import read_config
 from deployments.launcher.ray_cluster import RayOptions, choose_metrics_port
-from testing.service import ROOT, find_free_port
+from testing.ports import find_free_port
+from testing.service import ROOT
 
 
 def options(metrics_port: int) -> RayOptions:

@@ -87,6 +87,17 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def share_a_call(replica: Replica, batcher: CallBatcher) -> list[asyncio.Task[BatchResult]]:
+    """Two requests, of the images 1 and 2, that wait for an answer to call number 1."""
+    start(batcher, images(0))
+    await settle()
+    requests = [start(batcher, images(1)), start(batcher, images(2))]
+    await settle()
+    replica.answer(0)
+    await settle()
+    return requests
+
+
 async def rows_of(request: asyncio.Task[BatchResult]) -> list[float]:
     result = await asyncio.wait_for(request, SOON_S)
     values: list[float] = result.probabilities[:, 0].tolist()
@@ -273,12 +284,7 @@ async def test_a_cancelled_request_leaves_its_call_to_the_others(
 async def test_a_call_that_no_request_wants_is_cancelled(
     replica: Replica, batcher: CallBatcher
 ) -> None:
-    start(batcher, images(0))
-    await settle()
-    requests = [start(batcher, images(1)), start(batcher, images(2))]
-    await settle()
-    replica.answer(0)
-    await settle()
+    requests = await share_a_call(replica, batcher)
     for request in requests:
         request.cancel()
     await settle()
@@ -307,12 +313,7 @@ async def test_a_request_that_is_cancelled_while_it_waits_is_not_sent(
 async def test_a_call_that_ray_cancels_is_lost_to_the_requests_that_share_it(
     replica: Replica, batcher: CallBatcher
 ) -> None:
-    start(batcher, images(0))
-    await settle()
-    requests = [start(batcher, images(1)), start(batcher, images(2))]
-    await settle()
-    replica.answer(0)
-    await settle()
+    requests = await share_a_call(replica, batcher)
     replica.cancel(1)
     for request in requests:
         with pytest.raises(ReplicaLost):
@@ -322,12 +323,7 @@ async def test_a_call_that_ray_cancels_is_lost_to_the_requests_that_share_it(
 async def test_a_lost_replica_fails_all_that_share_its_call(
     replica: Replica, batcher: CallBatcher
 ) -> None:
-    start(batcher, images(0))
-    await settle()
-    requests = [start(batcher, images(1)), start(batcher, images(2))]
-    await settle()
-    replica.answer(0)
-    await settle()
+    requests = await share_a_call(replica, batcher)
     replica.answer(1, ReplicaLost("died"))
     for request in requests:
         with pytest.raises(ReplicaLost):

@@ -28,6 +28,7 @@ from deployments.common.errors import (
     Unavailable,
 )
 from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch, ModelInfo
+from deployments.ingress.rpc import classifier_client
 from deployments.ingress.rpc.classifier_client import MAX_RETRIES, RayClassifierClient
 from deployments.ingress.rpc.retry_budget import MIN_RETRIES
 from testing.fake_classifier import TEST_MODEL
@@ -142,12 +143,24 @@ async def test_a_call_that_requests_share_is_cancelled_with_none_of_them() -> No
 
 
 @pytest.mark.parametrize("error", [RuntimeError("closed"), ValueError("a bad message")])
-async def test_readiness_is_checked_again_after_any_error(error: Exception) -> None:
-    handle = Handle()
-    handle.describe = _Method(_raise(error))
+async def test_readiness_is_checked_again_after_any_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier_client, "HEALTH_CHECK_PERIOD_S", 0.01)
+    handle, checked_again = Handle(), asyncio.Event()
+    describe, handle.describe = handle.describe, _Method(_raise(error))
     classifier = RayClassifierClient(cast("Any", handle))
-    await classifier.wait_ready()
+    checks = asyncio.create_task(classifier.run_health_checks())
+    await asyncio.sleep(0)
     assert not classifier.is_ready
+
+    def respond() -> Response:
+        checked_again.set()
+        return describe.remote()
+
+    handle.describe = _Method(respond)
+    await asyncio.wait_for(checked_again.wait(), 10)
+    checks.cancel()
 
 
 async def test_an_image_that_kills_each_replica_does_not_kill_them_all() -> None:

@@ -10,7 +10,7 @@ from ray.serve._private.grpc_util import start_grpc_server
 from ray.serve.config import gRPCOptions
 
 from deployments.ingress.v2.grpc_table import HEALTH_SERVICE, RPCS, SERVICE
-from testing.processes import find_free_port
+from testing.ports import find_free_port
 from testing.reflection import VERSIONS, list_methods, list_services
 
 pytestmark = pytest.mark.anyio
