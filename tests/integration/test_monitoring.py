@@ -262,6 +262,20 @@ def read_spans(folder: Path, trace_id: str) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in found if each["context"]["trace_id"] == f"0x{trace_id}"}
 
 
+def wait_for_trace(folder: Path, trace_id: str, caller_id: str) -> dict[str, dict[str, Any]]:
+    """Each process writes a span when the span ends, so a parent comes after its children."""
+    give_up = time.monotonic() + 10
+    while True:
+        found = read_spans(folder, trace_id)
+        missing = {"parse", "decode", "queue", "infer"} - found.keys()
+        known = {span["context"]["span_id"] for span in found.values()} | {caller_id}
+        orphans = [name for name, span in found.items() if span["parent_id"] not in known]
+        if not missing and not orphans:
+            return found
+        assert time.monotonic() < give_up, (missing, orphans)
+        time.sleep(0.2)
+
+
 def test_one_trace_leads_through_ingress_queue_batch_and_model(
     watched: Service, folder: Path
 ) -> None:
@@ -272,14 +286,7 @@ def test_one_trace_leads_through_ingress_queue_batch_and_model(
     traced = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
     headers = {**traced, "X-Request-ID": "traced", "X-Forwarded-For": "192.0.2.7"}
     assert requests.post(f"{watched.url}/predict", files=files, headers=headers, timeout=30).ok
-    give_up = time.monotonic() + 10
-    while (
-        not {"parse", "decode", "queue", "infer"} <= (found := read_spans(folder, trace_id)).keys()
-    ):
-        assert time.monotonic() < give_up, found.keys()
-        time.sleep(0.2)
-    ids = {span["context"]["span_id"] for span in found.values()} | {"0xb7ad6b7169203331"}
-    assert all(span["parent_id"] in ids for span in found.values())
+    found = wait_for_trace(folder, trace_id, "0xb7ad6b7169203331")
     order = ("parse", "decode", "queue", "infer")
     times = [found[name][end] for name in order for end in ("start_time", "end_time")]
     assert times == sorted(times)
