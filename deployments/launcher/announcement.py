@@ -46,7 +46,9 @@ def ask_classifier(config: Config) -> str:
     """Its precision, device and engine, which `auto` leaves to its node."""
     application = config.schema.applications[0].name
     handle = usable(serve.get_deployment_handle(CLASSIFIER, application))
-    return str(handle.describe.remote().result(timeout_s=ANSWER_WITHIN_S))
+    answer = str(handle.describe.remote().result(timeout_s=ANSWER_WITHIN_S))
+    handle.shutdown()  # its router would wake up ten times a second
+    return answer
 
 
 def find_logs(config: Config, started: StartedRay) -> str:

@@ -29,7 +29,7 @@ from deployments.launcher.readiness import wait_until_ready
 from deployments.launcher.stop_signal import StopSignal
 from deployments.launcher.supervision import Supervision, read_deployments
 
-POLL_PERIOD_S = 0.25
+POLL_PERIOD_S = 1.0
 
 
 def launch(config: Config, options: RayOptions) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from ray._private import node, ray_constants, worker
+from ray._private import node, ray_constants, services, worker
 from ray._private.parameter import RayParams
 
 from deployments.common.errors import StartupError
@@ -16,6 +16,16 @@ from deployments.launcher import worker_setup
 
 DASHBOARD_WITHIN_S = 120
 """Twice what Ray gives it: what serves starts at the same time."""
+DASHBOARD_MODULES = (
+    "JobHead",
+    "NodeHead",
+    "ReportHead",
+    "ServeHead",
+    "StateHead",
+    "UsageStatsHead",
+)
+"""What its pages, `serve`, `ray list` and `ray job` ask. Ray's others are for Ray Data, Ray Train,
+Grafana and events of jobs: four processes, each with an import of a second."""
 
 
 class LocalNode(node.Node):
@@ -37,7 +47,8 @@ class LocalNode(node.Node):
 
     def _start_dashboard(self) -> None:
         try:
-            super().start_api_server(**self._dashboard_options)
+            with choosing_modules():
+                super().start_api_server(**self._dashboard_options)
         except Exception as error:  # noqa: BLE001, Ray raises Exception itself
             self._dashboard_error = error
         self._dashboard_started.set()
@@ -56,6 +67,23 @@ class LocalNode(node.Node):
 
     def start_log_monitor(self) -> None:
         """Not at all: it copies what workers print to the launcher, which does not show it."""
+
+
+@contextmanager
+def choosing_modules() -> Iterator[None]:
+    """Have the dashboard load DASHBOARD_MODULES, for which its caller has no parameter."""
+    rays_own = services.start_ray_process
+
+    def start(command: list[str], *arguments: Any, **options: Any) -> Any:
+        return rays_own(
+            [*command, f"--modules-to-load={','.join(DASHBOARD_MODULES)}"], *arguments, **options
+        )
+
+    vars(services)["start_ray_process"] = start
+    try:
+        yield
+    finally:
+        vars(services)["start_ray_process"] = rays_own
 
 
 @contextmanager

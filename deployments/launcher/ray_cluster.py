@@ -68,7 +68,7 @@ def start_private_ray(config: Config, options: RayOptions) -> StartedRay:
     if options.node_ip == LOCALHOST:
         stay_on_localhost()
         bind_haproxy(config.schema.http_options.host)
-    print("Starting Ray (about 10 s) ...", flush=True)
+    print("Starting Ray (about 5 s) ...", flush=True)
     metrics_port = choose_metrics_port(options)
     os.environ |= describe_ports()
     try:

@@ -18,7 +18,7 @@ from tests.integration.test_readme import list_commands
 PICTURE = encode(make_picture(1), "JPEG")
 HEADERS = {"Content-Type": "image/jpeg"}
 LINES = [
-    r"Starting Ray \(about 10 s\) \.\.\.",
+    r"Starting Ray \(about 5 s\) \.\.\.",
     r"Loading the model \(longer the first time\) \.\.\.",
     r"Ready: http://localhost:\d+",
     r"  weights    stub",

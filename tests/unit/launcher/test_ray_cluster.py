@@ -50,4 +50,4 @@ def test_a_ray_that_does_not_start_is_told(
     config = read_config(ROOT / "serve_config.yaml")
     with pytest.raises(StartupError, match="Ray did not start: The current node timed out"):
         ray_cluster.start_private_ray(config, options(0))
-    assert capsys.readouterr().out == "Starting Ray (about 10 s) ...\n"
+    assert capsys.readouterr().out == "Starting Ray (about 5 s) ...\n"
