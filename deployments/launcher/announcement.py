@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ray import serve
@@ -21,18 +22,28 @@ ANSWER_WITHIN_S = 10.0
 
 
 def announce(config: Config, started: StartedRay) -> None:
-    version = ask_ready(config.url).headers["X-Model-Version"]
-    if version == SPEC.stand_in.version:
+    versions = [ask_ready(url).headers["X-Model-Version"] for url in config.urls]
+    if SPEC.stand_in.version in versions:
         print(f"WARNING: {explain_stand_in(find_download_failure(config))}")
-    rows = describe(config, started, version).items()
+    rows = {**describe_models(config, versions), **describe_addresses(config, started)}.items()
     lines = [f"Ready: {config.url}", *(f"  {name:<10} {value}" for name, value in rows)]
     print("\n".join(lines), flush=True)
 
 
-def describe(config: Config, started: StartedRay, version: str) -> dict[str, str]:
+def describe_models(config: Config, versions: Sequence[str]) -> dict[str, str]:
+    """What answers, by name: of several applications, a row for each."""
+    names = [application.name for application in config.schema.applications]
+    models = [ask_classifier(name) for name in names]
+    if len(names) == 1:
+        return {"weights": versions[0], "model": models[0]}
+    rows = zip(names, config.urls, versions, models, strict=True)
+    return {name: f"{url}, {version}, {model}" for name, url, version, model in rows}
+
+
+def describe_addresses(config: Config, started: StartedRay) -> dict[str, str]:
     """What a user needs next, by name."""
     dashboard = f"http://{wait_for_dashboard()}"
-    rows = {"weights": version, "model": ask_classifier(config)}
+    rows = {}
     if config.serves_grpc:
         rows["gRPC"] = f"port {config.schema.grpc_options.port}"
     if started.metrics is not None:
@@ -42,9 +53,8 @@ def describe(config: Config, started: StartedRay, version: str) -> dict[str, str
     return rows
 
 
-def ask_classifier(config: Config) -> str:
+def ask_classifier(application: str) -> str:
     """Its precision, device and engine, which `auto` leaves to its node."""
-    application = config.schema.applications[0].name
     handle = usable(serve.get_deployment_handle(CLASSIFIER, application))
     answer = str(handle.describe.remote().result(timeout_s=ANSWER_WITHIN_S))
     handle.shutdown()  # its router would wake up ten times a second

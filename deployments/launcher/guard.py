@@ -76,6 +76,8 @@ def _work_and_exit(work: Callable[[], int]) -> NoReturn:
 def end_with_guard(reader: int) -> None:
     """Wait for the end of the guard, which holds the other end of the pipe."""
     os.read(reader, 1)
+    # The guard goes before its launcher only if it is killed.
+    print("densenet-serve ends, because its first process was killed.", file=sys.stderr, flush=True)
     end_session(os.getpid())
     os._exit(1)
 

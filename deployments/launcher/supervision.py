@@ -1,13 +1,17 @@
-"""What the launcher says of replicas while the service runs: which were lost, which wait."""
+"""What the launcher says while the service runs: which replicas were lost, which wait, and whether
+HAProxy responds."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import ray._private.state
+import requests
 from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus
+
+from deployments.launcher.readiness import ask_ready
 
 PERIOD_S = 5.0
 """A look costs the controller about as much as a request."""
@@ -25,8 +29,9 @@ class Supervision:
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervision", daemon=True)
-        self._before: dict[Name, Details] = {}
+        self._before: Mapping[Name, Details] = {}
         self._waits: dict[Name, int] = {}
+        self._front: Front | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -35,36 +40,77 @@ class Supervision:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
 
-    def remember(self, found: dict[Name, Details]) -> None:
-        """What runs now: of what is lost before the next look, that look tells."""
+    def begin(self, found: Mapping[Name, Details], url: str) -> None:
+        """The service is ready: of what is lost before the next look, that look tells.
+
+        found: what runs now. url: of an application, behind HAProxy.
+        """
         self._before = found
+        self._front = Front(url)
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):
-            try:
-                found = read_deployments()
-                free = list(ray._private.state.available_resources_per_node().values())  # type: ignore[no-untyped-call]
-            except (RayError, TimeoutError):
-                continue  # Serve's controller is being restarted
-            for line in self.look(found, free):
+            for line in [*self._look_at_front(), *self._look_at_replicas()]:
                 if not self._stopping.is_set():
                     print(line, flush=True)
 
+    def _look_at_front(self) -> Iterator[str]:
+        if self._front is not None and (line := self._front.look()):
+            yield line
+
+    def _look_at_replicas(self) -> Iterator[str]:
+        try:
+            found = read_deployments()
+            free = list(ray._private.state.available_resources_per_node().values())  # type: ignore[no-untyped-call]
+        except (RayError, TimeoutError):
+            return  # Serve's controller is being restarted
+        yield from self.look(found, free)
+
     def look(
-        self, found: dict[Name, Details], free: Sequence[Mapping[str, float]]
+        self, found: Mapping[Name, Details], free: Sequence[Mapping[str, float]]
     ) -> Iterator[str]:
         """The lines to print.
 
         found: each deployment's details. free: each node's free resources.
         """
+        has_several = len({application for application, _ in found}) > 1
         for name, now in found.items():
+            title = f"{name[1]} of {name[0]}" if has_several else name[1]
             if lost := count_lost(self._before.get(name, now), now):
-                yield f"{name[1]}: {describe_replicas(lost)} lost; Ray starts what is missing."
+                yield f"{title}: {describe_replicas(lost)} lost; Ray starts what is missing."
             waiting = 0 if fits(now["required_resources"], free) else count_waiting(now)
             looks = self._waits[name] = self._waits.get(name, 0) + 1 if waiting else 0
             if looks == WAITS_AFTER_LOOKS:
-                yield describe_wait(name[1], now, waiting)
-        self.remember(found)
+                yield describe_wait(title, now, waiting)
+        self._before = found
+
+
+class Front:
+    """Whether HAProxy responds, which is what clients connect to."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._responded = True
+
+    def look(self) -> str:
+        """The line to print if that has changed, else "".
+
+        A response with an error is one: an Ingress, or HAProxy itself, tells why.
+        """
+        before, self._responded = self._responded, responds(self._url)
+        if self._responded == before:
+            return ""
+        if self._responded:
+            return f"HAProxy: responds again at {self._url}."
+        return f"HAProxy: no response at {self._url}; Ray starts another one."
+
+
+def responds(url: str) -> bool:
+    try:
+        ask_ready(url)
+    except (requests.ConnectionError, requests.Timeout):
+        return False
+    return True
 
 
 def read_deployments() -> dict[Name, Details]:

@@ -29,6 +29,7 @@ from deployments.model.spec import SPEC
 RAW_BODY_NAME = "image"
 MAX_PARTS = 1000
 """Of a multipart body, those that are no images included."""
+NO_IMAGE = "the request holds no image; curl sends a file with -F file=@photo.jpg"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ async def read_uploads(
     else:
         uploads = await _read_untyped(chunks, media_type, limits)
     if not uploads:
-        raise NoImage("the request holds no image")
+        raise NoImage(NO_IMAGE)
     return _distinct(uploads)
 
 
@@ -92,6 +93,8 @@ async def _read_untyped(chunks: Chunks, media_type: bytes, limits: Limits) -> li
 def _unsupported(media_type: bytes) -> UnsupportedBody:
     if media_type == b"application/json":
         return UnsupportedBody(f"JSON is for /v2/models/{SPEC.name}/infer; here, send an image")
+    if media_type == b"application/x-www-form-urlencoded":
+        return UnsupportedBody("a form of this type holds no file; curl sends one with -F, not -d")
     return UnsupportedBody(
         "send multipart/form-data, or one image with its Content-Type (image/...)"
     )
@@ -158,7 +161,7 @@ class _FormReader:
             self.uploads.append(self._part.upload())
 
     def _open_part(self, head: PartHead) -> _Part | None:
-        """None for another field, or a file input that was left empty."""
+        """None for a field of text, or a file input that was left empty."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise MalformedRequest(f"a multipart body may hold {MAX_PARTS} parts at most")

@@ -1,10 +1,13 @@
 """What the launcher says of replicas, given what Serve says of them."""
 
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from deployments.launcher.supervision import Supervision
+from deployments.launcher.supervision import Front, Supervision
+from testing.ports import find_free_port
 
 NAME = ("densenet", "Classifier")
 HALF_A_CORE = [{"CPU": 0.5}]
@@ -71,3 +74,32 @@ def test_replicas_that_are_about_to_start_are_not_told() -> None:
 def test_replicas_that_wait_again_are_told_again() -> None:
     waits = details("a", waiting=1)
     assert len(look(waits, waits, details("a"), waits, waits, free=NOTHING)) == 2
+
+
+def test_of_several_applications_the_line_names_one() -> None:
+    supervision = Supervision()
+    candidate = ("candidate", "Classifier")
+    before = {NAME: details("ab"), candidate: details("ab")}
+    assert list(supervision.look(before, HALF_A_CORE)) == []
+    (line,) = supervision.look({**before, candidate: details("b", waiting=1)}, HALF_A_CORE)
+    assert line == "Classifier of candidate: a replica was lost; Ray starts what is missing."
+
+
+class NotReady(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_front_that_stops_to_respond_is_told_once_and_so_is_its_return() -> None:
+    port = find_free_port()
+    front = Front(f"http://127.0.0.1:{port}")
+    gone = [front.look() for _ in range(2)]
+    assert gone == [f"HAProxy: no response at http://127.0.0.1:{port}; Ray starts another one.", ""]
+    with HTTPServer(("127.0.0.1", port), NotReady) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        back = [front.look() for _ in range(2)]
+        server.shutdown()
+    assert back == [f"HAProxy: responds again at http://127.0.0.1:{port}.", ""]
