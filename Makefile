@@ -1,7 +1,8 @@
 # make serve: install into .venv and serve on localhost:5000 (PORT=... for another port, CONFIG=... for another YAML,
 #             ARGS='--metrics-port 0' for options of the launcher)
 # make install: install into .venv, and start nothing (before systemd starts a new version)
-# make classify: classify PHOTOS='cat.jpg folder' with the running service (PORT=..., ARGS=--help for options)
+# make classify: classify PHOTOS='cat.jpg folder' with the running service (PORT=..., ARGS=--help for options;
+#             a name with spaces: PHOTOS="'my cat.jpg'")
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try,
@@ -33,6 +34,7 @@ serve: $(VENV)/.serve
 install: $(VENV)/.serve
 
 classify: $(VENV)/.serve
+	@$(if $(strip $(PHOTOS)$(ARGS)),,echo "Name photos or folders: make classify PHOTOS='cat.jpg holiday'" >&2; exit 2)
 	@$(VENV)/bin/classify $(PHOTOS) $(if $(PORT),--url http://localhost:$(PORT)) $(ARGS)
 
 test: $(VENV)/.dev

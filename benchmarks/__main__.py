@@ -57,7 +57,7 @@ def measure(arguments: argparse.Namespace, results: Path) -> Run:
     if baseline is None:
         floors = check_stub_floors(records)
     else:
-        floors = check_floors(baseline, records, read_scaling(results))
+        floors = check_floors(baseline, records, read_scaling(results), arguments.precision)
     return Run(machine, setting, plan, baseline, records, floors)
 
 

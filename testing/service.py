@@ -111,9 +111,10 @@ class Service:
         return requests.get(url, timeout=30).text
 
     def read_logs(self) -> list[dict[str, Any]]:
-        """The structured log lines of its replicas."""
+        """The structured log lines of its replicas, but for one that is still being written."""
         folder = self.config.parent / "logs"
-        lines = [line for path in folder.glob("*.log") for line in path.read_text().splitlines()]
+        texts = [path.read_text() for path in folder.glob("*.log")]
+        lines = [line for text in texts for line in text[: text.rfind("\n") + 1].splitlines()]
         return [json.loads(line) for line in lines]
 
     def replica_pids(self, deployment: str) -> set[int]:
@@ -134,7 +135,7 @@ class Service:
 
     def wait_until_ready(self) -> None:
         give_up = time.monotonic() + READY_WITHIN_S
-        while "Ready: " not in self.output:
+        while "  to change" not in self.output:  # the last line of what it says then
             assert self.process.poll() is None, f"the launcher ended\n{self.output}"
             assert time.monotonic() < give_up, f"not ready in time\n{self.output}"
             time.sleep(0.1)

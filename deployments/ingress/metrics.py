@@ -40,7 +40,7 @@ _images = Counter(
 _rejections = Counter(
     "densenet_rejections_total",
     description="Requests that ended in an error as a whole, by its code and by who said so: the "
-    "`ingress`, or `ray` before it. `short_deadline`: the client gave it less than a second.",
+    "`ingress`, or `ray` before it. `short_deadline`: its time was up within 0.1 s.",
     tag_keys=("application", "tier", "reason"),
 )
 
@@ -51,8 +51,8 @@ _retries = Counter(
     tag_keys=("application", "outcome"),
 )
 
-SHORT_DEADLINE_S = 1.0
-"""A client that gave its request less than that learns nothing of the service's capacity."""
+SHORT_DEADLINE_S = 0.1
+"""A request that was given less time says nothing about the service's capacity."""
 SHORT_DEADLINE = "short_deadline"
 
 _ALL = (_requests, _request_duration, _stage_duration, _images, _rejections, _retries)
@@ -86,7 +86,7 @@ def record_request(context: RequestContext) -> None:
     if unfinished := context.images - context.outcomes.total():
         _images.inc(unfinished, tags={"outcome": "cancelled" if context.has_left else "rejected"})
     if context.error_code:
-        count_rejection("ingress", _reason_of(context))
+        count_rejection("ingress", reason_of(context))
     if context.timings.batch_size:
         for stage, ms in context.timings.stages().items():
             _stage_duration.observe(ms / 1000, tags={"stage": stage})
@@ -102,7 +102,8 @@ def count_rejection(tier: str, reason: str) -> None:
     _rejections.inc(tags={"tier": tier, "reason": reason})
 
 
-def _reason_of(context: RequestContext) -> str:
+def reason_of(context: RequestContext) -> str:
+    """Why the request ended in an error as a whole: its error's code, or SHORT_DEADLINE."""
     is_late = context.error_code == DeadlineExceeded.code
     is_short = is_late and context.duration_s < SHORT_DEADLINE_S
     return SHORT_DEADLINE if is_short else context.error_code

@@ -22,22 +22,22 @@ ANSWER_WITHIN_S = 10.0
 
 
 def announce(config: Config, started: StartedRay) -> None:
-    versions = [ask_ready(url).headers["X-Model-Version"] for url in config.urls]
+    versions = [ask_ready(url).headers.get("X-Model-Version", "unknown") for url in config.urls]
     if SPEC.stand_in.version in versions:
         print(f"WARNING: {explain_stand_in(find_download_failure(config))}")
-    rows = {**describe_models(config, versions), **describe_addresses(config, started)}.items()
+    rows = [*describe_models(config, versions), *describe_addresses(config, started).items()]
     lines = [f"Ready: {config.url}", *(f"  {name:<10} {value}" for name, value in rows)]
     print("\n".join(lines), flush=True)
 
 
-def describe_models(config: Config, versions: Sequence[str]) -> dict[str, str]:
-    """What answers, by name: of several applications, a row for each."""
+def describe_models(config: Config, versions: Sequence[str]) -> list[tuple[str, str]]:
+    """Rows with weights and model. Several applications get one row each."""
     names = [application.name for application in config.schema.applications]
     models = [ask_classifier(name) for name in names]
     if len(names) == 1:
-        return {"weights": versions[0], "model": models[0]}
+        return [("weights", versions[0]), ("model", models[0])]
     rows = zip(names, config.urls, versions, models, strict=True)
-    return {name: f"{url}, {version}, {model}" for name, url, version, model in rows}
+    return [(name, f"{url}, {version}, {model}") for name, url, version, model in rows]
 
 
 def describe_addresses(config: Config, started: StartedRay) -> dict[str, str]:

@@ -37,11 +37,16 @@ class Config:
     @property
     def urls(self) -> list[str]:
         """Where each application answers on this machine, without a slash at the end."""
+        prefixes = [(app.route_prefix or "").rstrip("/") for app in self.schema.applications]
+        return [self.proxy_url + prefix for prefix in prefixes]
+
+    @property
+    def proxy_url(self) -> str:
+        """What clients on this machine connect to, without a slash at the end."""
         options = self.schema.http_options
         everywhere = ("0.0.0.0", "127.0.0.1", "::")  # noqa: S104, compared and not bound
         host = "localhost" if options.host in everywhere else options.host
-        base = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
-        return [base + (app.route_prefix or "").rstrip("/") for app in self.schema.applications]
+        return f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
 
     @property
     def settings(self) -> list[Settings]:

@@ -26,6 +26,8 @@ GIVE_UP_AFTER_S = 30.0
 PERIOD_S = 0.05
 INTERRUPTED = 130
 """The exit status that a shell expects after Ctrl-C."""
+TELL_WITHIN_S = 1.0
+GUARD_KILLED = "densenet-serve stopped, because its guard process was killed.\n"
 _takes_signals = mmap.mmap(-1, 1)
 """Shared by both processes."""
 
@@ -76,9 +78,12 @@ def _work_and_exit(work: Callable[[], int]) -> NoReturn:
 def end_with_guard(reader: int) -> None:
     """Wait for the end of the guard, which holds the other end of the pipe."""
     os.read(reader, 1)
-    # The guard goes before its launcher only if it is killed.
-    print("densenet-serve ends, because its first process was killed.", file=sys.stderr, flush=True)
     end_session(os.getpid())
+    # The guard ends before the launcher only if something kills it, perhaps with the terminal:
+    # what is written may fail, or wait for ever.
+    threading.Timer(TELL_WITHIN_S, os._exit, [1]).start()
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), GUARD_KILLED.encode())
     os._exit(1)
 
 

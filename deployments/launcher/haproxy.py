@@ -63,10 +63,9 @@ def _is_free(port: int) -> bool:
 
 
 def _describe_proxy_ports() -> dict[str, str]:
-    with socket.socket() as http, socket.socket() as grpc:
-        http.bind(("", 0))
-        grpc.bind(("", 0))
-        return {
-            "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(http.getsockname()[1]),
-            "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(grpc.getsockname()[1]),
-        }
+    """Not ports that the system gave out: until the proxy starts, it may give them to others."""
+    ports = find_free_range()
+    return {
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports[0]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports[1]),
+    }

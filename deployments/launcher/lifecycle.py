@@ -72,7 +72,7 @@ def run(
         if not wait_until_ready(config, stop, replaced):
             return
         take_signals()
-        supervision.begin(read_deployments(), config.url)
+        supervision.begin(read_deployments(), config.proxy_url)
         announce(config, started)
         while not stop.wait(POLL_PERIOD_S):
             check_ray(core)

@@ -24,8 +24,8 @@ DASHBOARD_MODULES = (
     "StateHead",
     "UsageStatsHead",
 )
-"""What its pages, `serve`, `ray list` and `ray job` ask. Ray's others are for Ray Data, Ray Train,
-Grafana and events of jobs: four processes, each with an import of a second."""
+"""What the commands `serve` and `ray` and most pages need. The others are for Ray Data, Ray Train,
+Grafana and lists of events: four processes, each with an import of a second."""
 
 
 class LocalNode(node.Node):
@@ -71,13 +71,13 @@ class LocalNode(node.Node):
 
 @contextmanager
 def choosing_modules() -> Iterator[None]:
-    """Have the dashboard load DASHBOARD_MODULES, for which its caller has no parameter."""
+    """Make the dashboard load only DASHBOARD_MODULES. Ray has no parameter for this."""
     rays_own = services.start_ray_process
 
-    def start(command: list[str], *arguments: Any, **options: Any) -> Any:
-        return rays_own(
-            [*command, f"--modules-to-load={','.join(DASHBOARD_MODULES)}"], *arguments, **options
-        )
+    def start(command: list[str], process_type: str, **options: Any) -> Any:
+        if process_type == ray_constants.PROCESS_TYPE_DASHBOARD:
+            command = [*command, f"--modules-to-load={','.join(DASHBOARD_MODULES)}"]
+        return rays_own(command, process_type, **options)
 
     vars(services)["start_ray_process"] = start
     try:

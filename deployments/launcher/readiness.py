@@ -53,6 +53,10 @@ def check_application(name: str, application: ApplicationStatusOverview) -> None
 
 
 def ask_ready(url: str) -> requests.Response:
+    return ask(f"{url}/readyz")
+
+
+def ask(url: str) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False  # `http_proxy` is for other machines
-        return session.get(f"{url}/readyz", timeout=ANSWER_WITHIN_S)
+        return session.get(url, timeout=ANSWER_WITHIN_S)

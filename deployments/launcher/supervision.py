@@ -1,5 +1,5 @@
 """What the launcher says while the service runs: which replicas were lost, which wait, and whether
-HAProxy responds."""
+the proxy responds."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from ray.exceptions import RayError
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus
 
-from deployments.launcher.readiness import ask_ready
+from deployments.launcher.readiness import ask
 
 PERIOD_S = 5.0
 """A look costs the controller about as much as a request."""
@@ -31,7 +31,7 @@ class Supervision:
         self._thread = threading.Thread(target=self._run, name="supervision", daemon=True)
         self._before: Mapping[Name, Details] = {}
         self._waits: dict[Name, int] = {}
-        self._front: Front | None = None
+        self._proxy: ProxyProbe | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -41,22 +41,23 @@ class Supervision:
         self._stopping.set()
 
     def begin(self, found: Mapping[Name, Details], url: str) -> None:
-        """The service is ready: of what is lost before the next look, that look tells.
+        """The service is ready. The next look reports what is lost from now on.
 
-        found: what runs now. url: of an application, behind HAProxy.
+        found: what runs now. url: what clients connect to.
         """
         self._before = found
-        self._front = Front(url)
+        self._proxy = ProxyProbe(url)
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):
-            for line in [*self._look_at_front(), *self._look_at_replicas()]:
-                if not self._stopping.is_set():
-                    print(line, flush=True)
+            if self._proxy is not None:
+                self._tell(self._proxy.look())
+            self._tell(self._look_at_replicas())
 
-    def _look_at_front(self) -> Iterator[str]:
-        if self._front is not None and (line := self._front.look()):
-            yield line
+    def _tell(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            if not self._stopping.is_set():
+                print(line, flush=True)
 
     def _look_at_replicas(self) -> Iterator[str]:
         try:
@@ -85,30 +86,30 @@ class Supervision:
         self._before = found
 
 
-class Front:
-    """Whether HAProxy responds, which is what clients connect to."""
+class ProxyProbe:
+    """Checks whether what clients connect to responds: HAProxy, or Ray's own proxy.
+
+    url: of the proxy, which answers `/-/healthz` itself.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._responded = True
 
-    def look(self) -> str:
-        """The line to print if that has changed, else "".
-
-        A response with an error is one: an Ingress, or HAProxy itself, tells why.
-        """
-        before, self._responded = self._responded, responds(self._url)
-        if self._responded == before:
-            return ""
-        if self._responded:
-            return f"HAProxy: responds again at {self._url}."
-        return f"HAProxy: no response at {self._url}; Ray starts another one."
+    def look(self) -> Iterator[str]:
+        """The line to print if this has changed."""
+        before, self._responded = self._responded, responds(f"{self._url}/-/healthz")
+        if before and not self._responded:
+            yield f"No response at {self._url}: the proxy is down or stuck."
+        if self._responded and not before:
+            yield f"The proxy responds again at {self._url}."
 
 
 def responds(url: str) -> bool:
+    """An error response counts as one."""
     try:
-        ask_ready(url)
-    except (requests.ConnectionError, requests.Timeout):
+        ask(url)
+    except requests.RequestException:
         return False
     return True
 

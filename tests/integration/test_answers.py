@@ -190,10 +190,11 @@ def get_with_status(service: Service, path: str, status: int) -> requests.Respon
 def test_ray_s_ports_are_for_this_machine_alone_but_for_those_it_has_no_option_for(
     service: Service,
 ) -> None:
+    replicas = set(service.find("ray::ServeReplica"))  # of a former version, too
     listening: list[Any] = [
         each for each in psutil.net_connections("inet") if each.status == psutil.CONN_LISTEN
     ]
-    others = set(service.processes()) - set(service.find("ray::ServeReplica"))
+    others = set(service.processes()) - replicas
     loopback = ("127.", "::1", "::ffff:127.")
     open_to_all = {
         each.laddr.port

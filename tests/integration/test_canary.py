@@ -1,6 +1,7 @@
 """Two versions side by side: config/canary.yaml, and a share of the requests by a real Caddy."""
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,14 @@ def test_each_version_answers_under_its_prefix_as_soon_as_the_service_is_ready(
     assert current[1] != candidate[1]
 
 
+def test_the_terminal_names_address_and_version_of_each_application(
+    service: Service, current: tuple[str, str], candidate: tuple[str, str]
+) -> None:
+    assert f"  densenet   {service.url}, {current[0]}, fp32 on cpu (torch)\n" in service.output
+    row = f"  candidate  {service.url}/candidate, {candidate[0]}, fp32 on cpu (torch)\n"
+    assert row in service.output
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -116,7 +125,14 @@ def test_caddy_sends_the_candidate_one_request_in_twenty(
 
 
 def test_the_metrics_tell_the_versions_apart(service: Service, candidate: tuple[str, str]) -> None:
-    metrics = service.read_metrics()
-    info = [line for line in metrics.splitlines() if line.startswith("ray_densenet_model_info{")]
-    (line,) = (line for line in info if 'application="candidate"' in line)
-    assert candidate[0] in line
+    give_up = time.monotonic() + 30  # a replica exports its metrics every 10 s
+    while not (lines := find_model_info(service, "candidate")):
+        assert time.monotonic() < give_up
+        time.sleep(0.5)
+    assert [candidate[0] in line for line in lines] == [True]
+
+
+def find_model_info(service: Service, application: str) -> list[str]:
+    lines = service.read_metrics().splitlines()
+    info = [line for line in lines if line.startswith("ray_densenet_model_info{")]
+    return [line for line in info if f'application="{application}"' in line]

@@ -38,7 +38,7 @@ def unhurt(service: Service, pictures: list[Image.Image]) -> Iterator[None]:
     before = service.front_bytes()
     assert len(before) == 2
     yield
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 30
     while (grown := growth(service, before)) > 50 * 10**6 and time.monotonic() < give_up:
         time.sleep(0.2)  # what is free is given back in a while
     assert grown < 50 * 10**6
@@ -259,6 +259,7 @@ def test_files_of_a_few_bytes_do_not_add_up_to_gigabytes(
         )
         while not answer.done():
             most_bytes = max(most_bytes, growth(service, before))
+            time.sleep(0.02)  # the decoders want the cores
     assert {code_of(entry) for entry in answer.result().json().values()} == {code}
     # As many pictures as there are decoders, at four bytes a pixel.
     assert most_bytes < len(os.sched_getaffinity(0)) * 4 * 7000**2 + 50 * 10**6

@@ -125,16 +125,24 @@ def running_prometheus(folder: Path, address: str) -> Iterator[None]:
 def is_up(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 
 def make_trouble(service: Service) -> None:
     """All that a panel shows, again: a counter's first value is no increase to Prometheus."""
     for _ in range(2):
+        wait_for_classifiers(service, 2)
         ask_badly(service)
         ask_much_and_lose_a_replica(service)
         time.sleep(2 * SCRAPE_S)
+
+
+def wait_for_classifiers(service: Service, count: int) -> None:
+    give_up = time.monotonic() + 60
+    while len(service.find("ray::ServeReplica:densenet:Classifier")) != count:
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
 
 
 def ask_badly(service: Service) -> None:
@@ -229,7 +237,8 @@ def test_the_panel_of_gpus_is_empty_where_there_is_none(prometheus: str) -> None
 @needs_prometheus
 def test_every_kind_of_trouble_is_told_apart(prometheus: str) -> None:
     def count(metric: str, label: str) -> set[str]:
-        params = {"query": f"sum by ({label}) (ray_densenet_{metric})"}
+        # A series that was only created has the smallest number there is.
+        params = {"query": f"sum by ({label}) (ray_densenet_{metric}) > 0.5"}
         answer = requests.get(f"{prometheus}/api/v1/query", params=params, timeout=30).json()
         return {each["metric"][label] for each in answer["data"]["result"]}
 
@@ -249,7 +258,7 @@ def test_what_went_wrong_raises_its_alerts(prometheus: str) -> None:
 
 @needs_prometheus
 def test_what_is_observed_costs_no_request(prometheus: str, watched: Service) -> None:
-    assert query(prometheus, "up") == [1]
+    assert query(prometheus, "max_over_time(up[1m])") == [1]
     lines = [line for line in watched.read_logs() if line.get("deployment") == "densenet_Ingress"]
     assert lines
     assert not [line for line in lines if "Request failed" in line["message"]]

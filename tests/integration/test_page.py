@@ -131,6 +131,22 @@ def test_the_bars_are_as_long_as_their_probabilities(
     assert widths[0] / widths[1] == pytest.approx(share, abs=0.01)
 
 
+def test_what_failed_is_one_click_away(
+    open_page: Callable[..., Page], pictures: list[Image.Image], tmp_path: Path
+) -> None:
+    for index, picture in enumerate(pictures[:20]):
+        picture.save(tmp_path / f"{index:02}.png")
+    for name in ("10.png", "19.png"):
+        (tmp_path / name).write_bytes(b"no photo")
+    page = open_page()
+    drop(page, *sorted(tmp_path.iterdir()))
+    expect(page.locator("#progress-text")).to_have_text("18 of 20 classified, 2 failed")
+    for name in ("10.png", "19.png", "10.png"):
+        page.get_by_role("button", name="Show failed photos").click()
+        expect(card(page, name)).to_be_focused()
+        expect(card(page, name).locator(".error-text")).to_be_in_viewport()
+
+
 def test_a_dropped_folder_gives_the_photos_within(
     open_page: Callable[..., Page], pictures: list[Image.Image], tmp_path: Path
 ) -> None:
@@ -347,6 +363,15 @@ def test_a_stand_in_raises_a_banner_that_names_it(open_page: Callable[..., Page]
     page = open_page(prepare=make_stand_in)
     expect(page.get_by_role("alert").filter(has_text="EfficientNet-Lite0")).to_be_visible()
     expect(page.locator("#model-version")).to_have_text("stand-in-efficientnet-lite0")
+
+
+def test_the_banner_of_a_stand_in_can_be_hidden_for_the_tab(open_page: Callable[..., Page]) -> None:
+    page = open_page(prepare=make_stand_in)
+    page.get_by_role("button", name="Hide").click()
+    expect(page.locator("#stand-in")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#model-version")).to_have_text("stand-in-efficientnet-lite0")
+    expect(page.locator("#stand-in")).to_be_hidden()
 
 
 def test_weights_of_the_model_itself_raise_no_banner(

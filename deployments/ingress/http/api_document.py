@@ -120,7 +120,6 @@ def _describe_request(wants_key: bool) -> Json:
                 "in": "header",
                 "schema": {"type": "integer", "minimum": 1},
                 "description": "Give up after so many milliseconds.",
-                "example": 5000,
             },
         ],
         "requestBody": {

@@ -12,7 +12,7 @@ ERROR: Json = {"$ref": REF_TEMPLATE.format(model="ErrorBody")}
 ERROR_EXAMPLES = {
     400: ("no_image", "the request holds no image; curl sends a file with -F file=@photo.jpg"),
     401: ("unauthorized", "this service requires an API key"),
-    404: ("not_found", "there is nothing at this path; /docs lists all, none ends in a slash"),
+    404: ("not_found", "there is nothing at this path; /docs lists the paths of the API"),
     413: ("image_too_large", "9000 x 6000 pixels are more than the 50000000 allowed"),
     415: ("unsupported_media_type", "the file is not a JPEG, PNG, WebP, GIF or BMP image"),
     422: ("undecodable_image", "the JPEG file is broken or incomplete"),

@@ -17,6 +17,12 @@ _DOCS_PAGE = """<!DOCTYPE html>
 <title>densenet-serve: API</title>
 <link rel="stylesheet" href="docs/assets/swagger-ui.css">
 <link rel="icon" href="docs/assets/favicon.png">
+<style>
+@media (max-width: 40rem) { /* a section's description goes below its title */
+  .swagger-ui .opblock-tag { flex-wrap: wrap; }
+  .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 0; }
+}
+</style>
 </head>
 <body>
 <div id="swagger-ui"></div>

@@ -76,7 +76,7 @@ def describe_image(probabilities: NDArray[np.float32], top_k: int | None) -> Ima
     return result
 
 
-NOTHING_HERE = "there is nothing at this path; /docs lists all, none ends in a slash"
+NOTHING_HERE = "there is nothing at this path; /docs lists the paths of the API"
 
 
 def to_service_error(error: Exception) -> ServiceError:

@@ -144,7 +144,7 @@ async def test_a_request_that_is_late_is_told_so_and_keeps_no_images(classifier:
 async def test_a_call_that_is_cancelled_leaves_nothing_in_the_queue(
     classifier: Any, model: StubModel
 ) -> None:
-    model.batch_s = 0.05
+    model.batch_s = 1.0
     unheard: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
     images = make_images(*range(5))

@@ -1,6 +1,7 @@
 """What is told of each request when it has been answered, over HTTP and over gRPC."""
 
 import asyncio
+import time
 
 import httpx
 import pytest
@@ -61,10 +62,11 @@ async def test_a_refused_request_says_why_and_has_no_outcomes() -> None:
 
 async def test_calls_over_grpc_are_told_of_as_requests_are() -> None:
     records: list[RequestContext] = []
-    model = InferenceModel(Pipeline(FakeClassifier(delay_s=60), Limits()))
+    classifier = FakeClassifier(delay_s=60)
+    model = InferenceModel(Pipeline(classifier, Limits()))
     servicer = InferenceServicer(model, on_request_end=records.append)
     waiting = asyncio.create_task(call(servicer, make_request(), Context()))
-    await asyncio.sleep(0.1)
+    await asyncio.wait_for(classifier.called.wait(), 10)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -76,3 +78,18 @@ async def test_calls_over_grpc_are_told_of_as_requests_are() -> None:
     assert [record.status for record in records] == ["cancelled", "OK", "INVALID_ARGUMENT"]
     assert [record.images for record in records] == [1, 1, 0]
     assert [record.has_left for record in records] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("code", "lasted_s", "reason"),
+    [
+        ("deadline_exceeded", 0.01, "short_deadline"),
+        ("deadline_exceeded", 5.0, "deadline_exceeded"),
+        ("overloaded", 0.01, "overloaded"),
+    ],
+)
+def test_a_deadline_that_no_service_could_meet_is_told_apart(
+    code: str, lasted_s: float, reason: str
+) -> None:
+    context = RequestContext(error_code=code, started=time.monotonic() - lasted_s)
+    assert metrics.reason_of(context) == reason

@@ -106,8 +106,18 @@ def test_work_that_takes_signals_ends_by_itself() -> None:
 def test_a_guard_that_is_killed_leaves_nothing() -> None:
     guarded = Guarded(TAKES_SIGNALS)
     guarded.process.kill()
-    assert guarded.wait() == (-signal.SIGKILL, "")
+    told = "densenet-serve stopped, because its guard process was killed.\n"
+    assert guarded.wait() == (-signal.SIGKILL, told)
     guarded.assert_gone()
+
+
+def test_a_guard_that_is_killed_with_its_terminal_leaves_nothing() -> None:
+    guarded = Guarded(TAKES_SIGNALS)
+    assert guarded.process.stdout is not None
+    guarded.process.stdout.close()
+    guarded.process.kill()
+    guarded.assert_gone()
+    guarded.process.wait(ENDS_WITHIN_S)
 
 
 def test_work_that_is_killed_leaves_nothing_and_is_told() -> None:

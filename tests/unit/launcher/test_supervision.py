@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployments.launcher.supervision import Front, Supervision
+from deployments.launcher.supervision import ProxyProbe, Supervision
 from testing.ports import find_free_port
 
 NAME = ("densenet", "Classifier")
@@ -93,13 +93,13 @@ class NotReady(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_front_that_stops_to_respond_is_told_once_and_so_is_its_return() -> None:
-    port = find_free_port()
-    front = Front(f"http://127.0.0.1:{port}")
-    gone = [front.look() for _ in range(2)]
-    assert gone == [f"HAProxy: no response at http://127.0.0.1:{port}; Ray starts another one.", ""]
-    with HTTPServer(("127.0.0.1", port), NotReady) as server:
+def test_a_proxy_that_does_not_respond_is_told_once_and_so_is_its_return() -> None:
+    url = f"http://127.0.0.1:{find_free_port()}"
+    proxy = ProxyProbe(url)
+    lines = [list(proxy.look()) for _ in range(2)]
+    assert lines == [[f"No response at {url}: the proxy is down or stuck."], []]
+    with HTTPServer(("127.0.0.1", int(url.rpartition(":")[2])), NotReady) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        back = [front.look() for _ in range(2)]
+        lines = [list(proxy.look()) for _ in range(2)]
         server.shutdown()
-    assert back == [f"HAProxy: responds again at http://127.0.0.1:{port}.", ""]
+    assert lines == [[f"The proxy responds again at {url}."], []]

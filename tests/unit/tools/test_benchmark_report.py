@@ -64,7 +64,7 @@ def make_run(floors: Sequence[Floor] = (), **changes: Any) -> Run:
 def make_records() -> list[Record]:
     return [
         make_service(),
-        make_peer("flask", "Flask", images_per_s=9.0, cpu_ms=140.0),
+        make_peer("gunicorn", "Gunicorn", images_per_s=9.0, cpu_ms=140.0),
         make_peer("litserve", "LitServe", images_per_s=30.0, cpu_ms=20.0),
         Record("bentoml", "BentoML", refused="could not be installed: no such version"),
     ]
@@ -77,7 +77,7 @@ def verdicts(records: list[Record], scaling: dict[str, Any] | None = None) -> di
 def test_floors_are_ratios_of_medians_of_one_run() -> None:
     values = {floor.name: floor.value for floor in check_floors(BASELINE, make_records(), None)}
     assert values["throughput over the baseline's"] == pytest.approx(45 / 50)
-    assert values["throughput over Flask's"] == pytest.approx(45 / 9)
+    assert values["throughput over Gunicorn's with four workers"] == pytest.approx(45 / 9)
     assert values["throughput over the best batching peer's"] == pytest.approx(45 / 30)
     assert values["resident MB of an Ingress replica"] == 200
 
@@ -85,13 +85,21 @@ def test_floors_are_ratios_of_medians_of_one_run() -> None:
 def test_a_floor_is_met_missed_or_not_measured() -> None:
     found = verdicts(make_records())
     assert found["throughput over the baseline's"] == "met"
+    assert found["throughput over Gunicorn's with four workers"] == "met"
     assert found["p99 at 70 % of the knee over the baseline's latency of one image"] == "missed"
     assert found["growth of memory over the requests, %"] == "not measured"
 
 
-def test_growth_is_taken_from_its_own_run() -> None:
-    found = verdicts(make_records(), {"memory": {"growth_percent": 2.5}})
-    assert found["growth of memory over the requests, %"] == "missed"
+def test_growth_and_replicas_are_taken_from_their_own_run() -> None:
+    runs = [
+        {"classifiers": 1, "ingresses": 1, "images_per_s": 20.0},
+        {"classifiers": 1, "ingresses": 2, "images_per_s": 21.0},
+        {"classifiers": 2, "ingresses": 1, "images_per_s": 10.0},
+    ]
+    scaling = {"memory": {"growth_percent": 2.5}, "replicas": runs}
+    floors = {floor.name: floor for floor in check_floors(BASELINE, make_records(), scaling)}
+    assert floors["growth of memory over the requests, %"].verdict == "missed"
+    assert floors["slowdown by more replicas"].value == 2
 
 
 def test_floors_that_need_an_absent_system_are_not_measured() -> None:

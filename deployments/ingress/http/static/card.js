@@ -79,6 +79,13 @@ export class Card {
     this._set({ failed: true, again: refusal.isTemporary });
   }
 
+  /** Focus the card and scroll to it. */
+  focus() {
+    this.element.tabIndex = -1;
+    this.element.focus({ preventScroll: true });
+    this.element.scrollIntoView({ block: "center" });
+  }
+
   _set({ note = "", classified = false, failed = false, again = false }) {
     this.element.classList.toggle("failed", failed);
     this._find(".note").textContent = note;

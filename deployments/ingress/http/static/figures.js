@@ -2,6 +2,7 @@
 
 const STAGES = ["network", "parse", "decode", "queue", "infer"];
 const REMEMBERED = 1000;
+const FEWEST = { rate: 2, p50: 2, p95: 20 }; // with fewer photos these figures mean nothing
 
 export class Figures {
   constructor() {
@@ -32,10 +33,14 @@ export class Figures {
   show() {
     const durations = this._recent.map(({ durationMs }) => durationMs).sort((a, b) => a - b);
     write("count", this._count.toLocaleString());
-    write("rate", this._count ? this._ratePerS().toFixed(1) : "–");
-    write("p50", formatMs(percentile(durations, 0.5)));
-    write("p95", formatMs(percentile(durations, 0.95)));
+    this._writeFrom("rate", () => this._ratePerS().toFixed(1));
+    this._writeFrom("p50", () => formatMs(percentile(durations, 0.5)));
+    this._writeFrom("p95", () => formatMs(percentile(durations, 0.95)));
     for (const stage of STAGES) this._showStage(stage);
+  }
+
+  _writeFrom(id, describe) {
+    write(id, this._count < FEWEST[id] ? "–" : describe());
   }
 
   _ratePerS() {

@@ -9,6 +9,7 @@ import { suffixOf } from "./suffixes.js";
 
 const CONCURRENCY = 5; // a browser holds six connections to a host; one is left for /readyz
 const KEY = "densenet-serve key";
+const STAND_IN_HIDDEN = "densenet-serve stand-in hidden";
 const STATE_PERIOD_MS = { ready: 10_000, starting: 2_000, unreachable: 2_000 };
 const STATE_WORDS = { ready: "Ready", starting: "Starting", unreachable: "Not reachable" };
 const ANNOUNCE_PERIOD_MS = 5_000;
@@ -24,6 +25,7 @@ let done = 0;
 let failed = 0;
 let locked = false;
 let announcedMs = 0;
+let shown = null; // the failed photo that was shown last
 
 function addPhotos(photos) {
   const added = photos.map((photo) => new Card(photo, tryAgain));
@@ -128,6 +130,7 @@ function clear() {
   cards = [];
   waiting = [];
   leftOut = new Map();
+  shown = null;
   done = 0;
   failed = 0;
   showLeftOut();
@@ -161,11 +164,19 @@ function saveCsv() {
   URL.revokeObjectURL(url);
 }
 
+/** Each click shows the next failed photo. */
+function showFailed() {
+  const found = cards.filter((card) => card.refusal);
+  shown = found[(found.indexOf(shown) + 1) % found.length];
+  shown?.focus();
+}
+
 function showProgress() {
   element("progress").hidden = !cards.length;
   element("progress-bar").max = cards.length || 1;
   element("progress-bar").value = done;
   element("save").disabled = !done;
+  element("show-failed").hidden = !failed;
   const text = describeProgress();
   element("progress-text").textContent = text;
   announce(text);
@@ -190,7 +201,15 @@ function announce(text) {
 function showModelVersion(modelVersion) {
   if (modelVersion === "unknown") return;
   element("model-version").textContent = modelVersion;
-  element("stand-in").hidden = !modelVersion.startsWith("stand-in-");
+  const isHidden = sessionStorage.getItem(STAND_IN_HIDDEN) !== null;
+  element("stand-in").hidden = isHidden || !modelVersion.startsWith("stand-in-");
+}
+
+/** Hides the banner in this tab. The header still names the network. */
+function hideStandIn() {
+  sessionStorage.setItem(STAND_IN_HIDDEN, "yes");
+  element("stand-in").hidden = true;
+  element("choose").focus();
 }
 
 async function watchState() {
@@ -209,4 +228,6 @@ collectPhotos(element("drop"), [element("choose"), element("camera")], addPhotos
 element("key-form").addEventListener("submit", takeKey);
 element("save").addEventListener("click", saveCsv);
 element("clear").addEventListener("click", clear);
+element("show-failed").addEventListener("click", showFailed);
+element("hide-stand-in").addEventListener("click", hideStandIn);
 watchState();

@@ -18,7 +18,7 @@ from testing.framing import BROKEN_CHUNKS, CHUNKED, H2C, NEXT, UNCLEAR_HEADS, WE
 from testing.parser_server import serving
 
 TIMEOUT_S = 10.0
-HEAD_WITHIN_S = LINGER_S = 0.3
+HEAD_WITHIN_S = LINGER_S = 1.0
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

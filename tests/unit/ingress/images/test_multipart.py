@@ -116,12 +116,12 @@ def test_a_form_without_files_is_no_image(parts: list[bytes]) -> None:
         read(body(*parts))
 
 
-def test_a_file_name_without_its_at_sign_gets_the_way_out() -> None:
+def test_a_file_name_without_its_at_sign_is_told_what_to_send() -> None:
     with pytest.raises(NoImage, match=r"-F file=@photo\.jpg"):
         read(body(part(b"photo.jpg", 'name="file"')))
 
 
-def test_a_form_of_text_gets_the_way_out() -> None:
+def test_a_form_of_text_is_told_what_to_send() -> None:
     with pytest.raises(UnsupportedBody, match="-F, not -d"):
         read(b"file=photo.jpg", "application/x-www-form-urlencoded")
 

@@ -201,7 +201,8 @@ async def test_a_client_that_goes_takes_its_call_with_it() -> None:
     assert handle.responses[0].cancelled
 
 
-async def test_a_full_queue_is_believed_for_a_moment() -> None:
+async def test_a_full_queue_is_believed_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QueueFull, "open_for_s", 1.0)
     handle = Handle(QueueFull("full", 4))
     classifier = await connect(handle)
     with pytest.raises(QueueFull):
@@ -229,7 +230,7 @@ async def test_one_who_has_too_little_time_keeps_nobody_else_out() -> None:
     handle = Handle(Overloaded("late", 4))
     classifier = await connect(handle)
     with pytest.raises(Overloaded):
-        await classifier.classify(IMAGES, 0.1)
+        await classifier.classify(IMAGES, 10)
     await classifier.classify(IMAGES, 10)
 
 
