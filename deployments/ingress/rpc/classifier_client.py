@@ -1,4 +1,4 @@
-"""The Classifier across Ray: calls, retries, readiness, and Ray's errors translated into ours.
+"""The Classifier across Ray: calls, retries and readiness.
 
 The one place of the Ingress that knows what a deployment handle is.
 """
@@ -11,18 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from grpc.aio import AioRpcError
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.serve.context import _unset_request_context
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentResponseGenerator
+from ray.serve.handle import DeploymentHandle
 
 from deployments.common.errors import (
     DeadlineExceeded,
-    Overloaded,
     QueueFull,
     ReplicaLost,
-    ServiceError,
     Unavailable,
 )
 from deployments.common.rpc_types import (
@@ -35,6 +30,7 @@ from deployments.common.rpc_types import (
 from deployments.ingress import metrics
 from deployments.ingress.rpc.call_batcher import CallBatcher
 from deployments.ingress.rpc.circuit_breaker import CircuitBreaker
+from deployments.ingress.rpc.ray_errors import Response, translate_ray_errors
 from deployments.ingress.rpc.retry_budget import RetryBudget
 
 HEALTH_CHECK_PERIOD_S = 1.0
@@ -46,14 +42,9 @@ MAX_RETRIES = 3
 """Of one request: an image that kills every replica it is given to must not kill them all."""
 BACKOFF_BASE_S = 0.05
 
-REPLICA_LOST_ERRORS = (RayActorError, ObjectLostError, AioRpcError)
-"""What says that a replica died, with the request or with the response in its hands, or that the
-connection to it broke."""
-
 UNKNOWN_MODEL = ModelInfo("unknown", "unknown", "unknown", "unknown")
 """Before a Classifier has responded."""
 
-Response = DeploymentResponse[Any] | DeploymentResponseGenerator[Any]
 State = Literal["starting", "healthy", "lost"]
 
 logger = logging.getLogger("ray.serve")
@@ -181,26 +172,10 @@ async def _with_timeout(timeout_s: float, response: Response) -> Any:
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return await _translate_ray_errors(response)
+            return await translate_ray_errors(response)
     except TimeoutError:
         response.cancel()  # type: ignore[no-untyped-call]
         raise DeadlineExceeded("the request's time is up") from None
     except asyncio.CancelledError:
         response.cancel()  # type: ignore[no-untyped-call]
         raise
-
-
-async def _translate_ray_errors(response: Response) -> Any:
-    try:
-        return await response
-    except REPLICA_LOST_ERRORS as error:
-        raise ReplicaLost(type(error).__name__) from error
-    except RayTaskError as error:
-        # The text of a remote error is its traceback: only the error itself goes on.
-        if isinstance(error.cause, ServiceError):
-            raise error.cause from None
-        raise
-    except BackPressureError as error:
-        raise Overloaded("too many requests are waiting") from error
-    except DeploymentUnavailableError as error:
-        raise Unavailable("the classifier is not available") from error
