@@ -78,13 +78,18 @@ def _work_and_exit(work: Callable[[], int]) -> NoReturn:
 def end_with_guard(reader: int) -> None:
     """Wait for the end of the guard, which holds the other end of the pipe."""
     os.read(reader, 1)
+    # Before the end: Ray ends this process with its raylet. What is written may wait for ever.
+    telling = threading.Thread(target=_tell_end, daemon=True)
+    telling.start()
+    telling.join(TELL_WITHIN_S)
     end_session(os.getpid())
-    # The guard ends before the launcher only if something kills it, perhaps with the terminal:
-    # what is written may fail, or wait for ever.
-    threading.Timer(TELL_WITHIN_S, os._exit, [1]).start()
+    os._exit(1)
+
+
+def _tell_end() -> None:
+    """The guard ends before the launcher only if something kills it, perhaps with the terminal."""
     with contextlib.suppress(OSError):
         os.write(sys.stderr.fileno(), GUARD_KILLED.encode())
-    os._exit(1)
 
 
 def _supervise(launcher: int) -> int:
