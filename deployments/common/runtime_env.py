@@ -33,7 +33,7 @@ RAY_ENV: Mapping[str, str] = {
     # On a busy machine HAProxy's manager takes more than Ray's 5 s to start, and Ray would kill it.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     # What an idle service costs: Ray's defaults make 14 % of a core.
-    "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.common.control_loop:follow_apps",
+    "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "deployments.common.control_loop:slow_down_later",
     # Each replica hands its counters to Ray twice per report (10 s), and not a hundred times.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "5000",
     # Figures of nodes and processes, each 15 s as Prometheus scrapes, and of the dashboard itself,

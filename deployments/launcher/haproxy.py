@@ -31,24 +31,26 @@ def describe_ports() -> dict[str, str]:
     By default the replicas of two services take the same gRPC port: gRPC shares it between them,
     and a client of one service gets responses of the other.
     """
-    return {**_describe_proxy_ports(), **_describe_replica_ports()}
-
-
-def _describe_replica_ports() -> dict[str, str]:
-    http, grpc = find_free_range(), find_free_range()
+    ports = find_free_range(2 * PORTS_OF_REPLICAS + 2)
+    proxy, http, grpc = ports[:2], ports[2 : 2 + PORTS_OF_REPLICAS], ports[-PORTS_OF_REPLICAS:]
     return {
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http.start),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http.stop - 1),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc.start),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc.stop - 1),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(proxy[0]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(proxy[1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http[-1]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc[-1]),
     }
 
 
-def find_free_range() -> range:
-    """Ports below those that the system gives out by itself, at random, all free."""
+def find_free_range(count: int) -> range:
+    """Ports below those that the system gives out by itself, at random, all free.
+
+    Those it would give to other programs before Ray has taken them.
+    """
     while True:
-        start = random.randrange(10_240, 32_768 - PORTS_OF_REPLICAS)  # noqa: S311, no secret
-        ports = range(start, start + PORTS_OF_REPLICAS)
+        start = random.randrange(10_240, 32_768 - count)  # noqa: S311, no secret
+        ports = range(start, start + count)
         if all(map(_is_free, ports)):
             return ports
 
@@ -60,12 +62,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _describe_proxy_ports() -> dict[str, str]:
-    """Not ports that the system gave out: until the proxy starts, it may give them to others."""
-    ports = find_free_range()
-    return {
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports[0]),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports[1]),
-    }

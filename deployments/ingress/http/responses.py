@@ -76,16 +76,13 @@ def describe_image(probabilities: NDArray[np.float32], top_k: int | None) -> Ima
     return result
 
 
-NOTHING_HERE = "there is nothing at this path; /docs lists the paths of the API"
-
-
 def to_service_error(error: Exception) -> ServiceError:
     """The table of errors: every exception's way to HTTP; the rest is `internal`."""
     match error:
         case ServiceError():
             return error
         case HTTPException(status_code=404):
-            return NotFound(NOTHING_HERE)
+            return NotFound("there is nothing at this path; /docs lists the paths of the API")
         case HTTPException(status_code=405):
             return MethodNotAllowed("this path has no such method")
         case ClientDisconnect():

@@ -29,7 +29,6 @@ from deployments.model.spec import SPEC
 RAW_BODY_NAME = "image"
 MAX_PARTS = 1000
 """Of a multipart body, those that are no images included."""
-NO_IMAGE = "the request holds no image; curl sends a file with -F file=@photo.jpg"
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ async def read_uploads(
     else:
         uploads = await _read_untyped(chunks, media_type, limits)
     if not uploads:
-        raise NoImage(NO_IMAGE)
+        raise NoImage("the request holds no image; curl sends a file with -F file=@photo.jpg")
     return _distinct(uploads)
 
 
