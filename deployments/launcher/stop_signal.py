@@ -1,9 +1,9 @@
 """SIGINT and SIGTERM."""
 
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -13,18 +13,25 @@ class StopSignal:
     """Set by SIGINT and SIGTERM, from `catch` on."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # A handler may interrupt itself, or `wait`: `put` can, `threading.Event.set` deadlocks.
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._came = False
 
     def catch(self) -> None:
         """Take the signals over; after `ray.init`, which puts its own handlers there."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
-    def _on_signal(self, _: int, __: FrameType | None) -> None:
-        self._event.set()
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._came = True
+        self._signals.put(number)
 
     def wait(self, timeout_s: float) -> bool:
-        return self._event.wait(timeout_s)
+        """True once a signal has come; waits for one, for `timeout_s` at most."""
+        if not self._came:
+            with suppress(Empty):
+                self._signals.get(timeout=timeout_s)
+        return self._came
 
     @contextmanager
     def interrupting(self, timeout_s: float) -> Iterator[None]:
