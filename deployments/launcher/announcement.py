@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ray import serve
@@ -10,7 +10,6 @@ from ray import serve
 from deployments.common.runtime_env import SOURCE
 from deployments.launcher.config import Config
 from deployments.launcher.handle import usable
-from deployments.launcher.local_node import wait_for_dashboard
 from deployments.launcher.ray_cluster import StartedRay
 from deployments.launcher.readiness import ask_ready
 from deployments.launcher.rules import CLASSIFIER
@@ -21,11 +20,12 @@ from deployments.model.weights import explain_stand_in
 ANSWER_WITHIN_S = 10.0
 
 
-def announce(config: Config, started: StartedRay) -> None:
+def announce(config: Config, started: StartedRay, dashboard: str) -> None:
+    """dashboard: host and port."""
     versions = [ask_ready(url).headers.get("X-Model-Version", "unknown") for url in config.urls]
     if SPEC.stand_in.version in versions:
         print(f"WARNING: {explain_stand_in(find_download_failure(config))}")
-    rows = [*describe_models(config, versions), *describe_addresses(config, started).items()]
+    rows = [*describe_models(config, versions), *describe_addresses(config, started, dashboard)]
     lines = [f"Ready: {config.url}", *(f"  {name:<10} {value}" for name, value in rows)]
     print("\n".join(lines), flush=True)
 
@@ -40,17 +40,18 @@ def describe_models(config: Config, versions: Sequence[str]) -> list[tuple[str, 
     return [(name, f"{url}, {version}, {model}") for name, url, version, model in rows]
 
 
-def describe_addresses(config: Config, started: StartedRay) -> dict[str, str]:
-    """What a user needs next, by name."""
-    dashboard = f"http://{wait_for_dashboard()}"
-    rows = {}
+def describe_addresses(
+    config: Config, started: StartedRay, dashboard: str
+) -> Iterator[tuple[str, str]]:
+    """Rows with what a user needs next."""
     if config.serves_grpc:
-        rows["gRPC"] = f"port {config.schema.grpc_options.port}"
+        yield "gRPC", f"port {config.schema.grpc_options.port}"
     if started.metrics is not None:
-        rows["metrics"] = f"http://{started.metrics}/metrics"
-    rows |= {"dashboard": dashboard, "Ray": started.address, "logs": find_logs(config, started)}
-    rows["to change"] = f"{find_serve()} deploy {config.path} -a {dashboard}"
-    return rows
+        yield "metrics", f"http://{started.metrics}/metrics"
+    yield "dashboard", f"http://{dashboard}"
+    yield "Ray", started.address
+    yield "logs", find_logs(config, started)
+    yield "to change", f"{find_serve()} deploy {config.path} -a http://{dashboard}"
 
 
 def ask_classifier(application: str) -> str:

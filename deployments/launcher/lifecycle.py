@@ -14,6 +14,7 @@ from ray.serve.context import _get_global_client
 from deployments.common.errors import StartupError
 from deployments.launcher.announcement import announce
 from deployments.launcher.config import Config
+from deployments.launcher.dashboard import open_dashboard
 from deployments.launcher.drain import drain, find_running
 from deployments.launcher.guard import take_signals
 from deployments.launcher.haproxy import is_private
@@ -73,7 +74,7 @@ def run(
             return
         take_signals()
         supervision.begin(read_deployments(), config.proxy_url)
-        announce(config, started)
+        announce(config, started, open_dashboard())
         while not stop.wait(POLL_PERIOD_S):
             check_ray(core)
     if is_private():

@@ -1,9 +1,8 @@
-"""The head node of a private Ray, with its processes started side by side.
+"""The head node of a private Ray, without the processes that can wait.
 
-Ray starts them in turn, and waits 4 s (two cores) for the dashboard before it starts the raylet.
+Ray starts its dashboard first, and waits 4 s for it (two cores) before it starts the raylet.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -11,11 +10,8 @@ from typing import Any, cast
 from ray._private import node, ray_constants, services, worker
 from ray._private.parameter import RayParams
 
-from deployments.common.errors import StartupError
 from deployments.launcher import worker_setup
 
-DASHBOARD_WITHIN_S = 120
-"""Twice what Ray gives it: what serves starts at the same time."""
 DASHBOARD_MODULES = (
     "JobHead",
     "NodeHead",
@@ -29,41 +25,40 @@ Grafana and lists of events: four processes, each with an import of a second."""
 
 
 class LocalNode(node.Node):
-    """Ray's node, without what nothing here reads, and without waits for what nobody needs yet."""
+    """Ray's node, without what nothing here reads, and without what nobody needs yet."""
 
     def __init__(self, ray_params: RayParams, **options: Any) -> None:
         ray_params.setup_worker_path = worker_setup.__file__
-        ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S = DASHBOARD_WITHIN_S
-        self._dashboard_options: dict[str, Any] = {}
-        self._dashboard_started = threading.Event()
-        self._dashboard_error: Exception | None = None
         super().__init__(ray_params=ray_params, **options)
-        # Not earlier: the raylet ends if its agents are not there within 15 s.
-        threading.Thread(target=self._start_dashboard, name="dashboard", daemon=True).start()
 
-    def start_api_server(self, **options: Any) -> None:
-        """Not yet: `wait_for_dashboard` waits for it."""
-        self._dashboard_options = {**options, "raise_on_failure": True}
+    def start_monitor(self) -> None:
+        """Not yet: `start_postponed_monitor` does."""
 
-    def _start_dashboard(self) -> None:
-        try:
-            with choosing_modules():
-                super().start_api_server(**self._dashboard_options)
-        except Exception as error:  # noqa: BLE001, Ray raises Exception itself
-            self._dashboard_error = error
-        self._dashboard_started.set()
-        # Linux ends Ray's processes with the thread that started them.
-        threading.Event().wait()
+    def start_postponed_monitor(self) -> None:
+        """Only `ray status` needs it."""
+        super().start_monitor()  # type: ignore[no-untyped-call]
 
-    def wait_for_dashboard(self) -> str:
-        """Returns its host and port. Raises StartupError."""
-        self._dashboard_started.wait()
-        if not self._webui_url:
-            log = f"{self._logs_dir}/dashboard.log"
-            raise StartupError(
-                f"Ray's dashboard did not start within {DASHBOARD_WITHIN_S} s. Its log is {log}."
-            ) from self._dashboard_error
-        return str(self._webui_url)
+    def start_api_server(self, **_: Any) -> None:
+        """Not yet: `start_dashboard` does."""
+
+    @property
+    def dashboard_host(self) -> str:
+        """The address that it is to listen on."""
+        return str(self._ray_params.dashboard_host)
+
+    def start_dashboard(self, host: str, port: int) -> None:
+        """Start Ray's dashboard. Raises an Exception of Ray's, of no narrower class."""
+        self._ray_params.dashboard_host = host
+        vars(self._ray_params)["dashboard_port"] = port  # typed as a bool by mistake
+        with choosing_modules():
+            super().start_api_server(include_dashboard=True, raise_on_failure=True)
+
+    def publish_dashboard(self, address: str) -> None:
+        """Let Ray's commands find the host and port of the dashboard."""
+        gcs: Any = self.get_gcs_client()  # type: ignore[no-untyped-call]
+        gcs.internal_kv_put(
+            b"webui:url", address.encode(), True, ray_constants.KV_NAMESPACE_DASHBOARD
+        )
 
     def start_log_monitor(self) -> None:
         """Not at all: it copies what workers print to the launcher, which does not show it."""
@@ -95,12 +90,6 @@ def starting_side_by_side() -> Iterator[None]:
         yield
     finally:
         vars(node)["Node"] = rays_own
-
-
-def wait_for_dashboard() -> str:
-    """Returns the host and port of Ray's dashboard. Raises StartupError."""
-    found = global_node()
-    return found.wait_for_dashboard() if isinstance(found, LocalNode) else str(found.webui_url)
 
 
 def global_node() -> node.Node:

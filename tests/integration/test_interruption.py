@@ -32,12 +32,13 @@ def read_title(pid: int) -> str:
 
 MOMENTS = {
     "Ray begins to start": has_printed("Starting Ray"),
-    "its dashboard runs": has_process("ray-dashboard-"),
     "its raylet runs": has_process("raylet/raylet"),
     "the model is to be loaded": has_printed("Loading the model"),
     "the controller runs": has_process("ray::ServeController"),
     "a Classifier runs": has_process("ray::ServeReplica:densenet:Classifier"),
     "HAProxy listens": lambda service: is_answered(service.url),
+    "the dashboard begins to start": has_process("dashboard/dashboard.py"),
+    "the dashboard starts its modules": has_process("ray-dashboard-"),
 }
 
 
