@@ -5,7 +5,7 @@ from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.serve._private.api import _create_controller_and_proxy_refs
 from ray.serve._private.constants import HTTP_PROXY_TIMEOUT
 from ray.serve.config import ControllerOptions
@@ -31,6 +31,7 @@ from deployments.launcher.stop_signal import StopSignal
 from deployments.launcher.supervision import Supervision, read_deployments
 
 POLL_PERIOD_S = 1.0
+LOGS = "Ray's logs are in /tmp/ray/session_latest/logs/serve."
 
 
 def launch(config: Config, options: RayOptions) -> None:
@@ -88,10 +89,15 @@ def deploy(config: Config) -> None:
     ray.get(controller.apply_config.remote(config.schema))
     try:
         ray.get(proxies_ready, timeout=HTTP_PROXY_TIMEOUT)
-    except RayError as error:  # its text is a trace of the manager
+    except GetTimeoutError as error:
         raise StartupError(
-            f"HAProxy did not start within {HTTP_PROXY_TIMEOUT} s, or another program took its "
-            "port. Try again; Ray's logs are in /tmp/ray/session_latest/logs/serve."
+            f"HAProxy did not start within {HTTP_PROXY_TIMEOUT} s. Try again; {LOGS}"
+        ) from error
+    except RayError as error:  # its text is a trace of the process that failed
+        *_, reason = str(error).strip().splitlines()
+        raise StartupError(
+            f"Ray's proxies did not start: {reason} If another program took a port, try again; "
+            f"{LOGS}"
         ) from error
 
 

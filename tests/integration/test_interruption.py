@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,8 +38,6 @@ MOMENTS = {
     "the controller runs": has_process("ray::ServeController"),
     "a Classifier runs": has_process("ray::ServeReplica:densenet:Classifier"),
     "HAProxy listens": lambda service: is_answered(service.url),
-    "the dashboard begins to start": has_process("dashboard/dashboard.py"),
-    "the dashboard starts its modules": has_process("ray-dashboard-"),
 }
 
 
@@ -87,6 +86,22 @@ def test_sigterm_ends_the_start_too(starting: Service) -> None:
     assert starting.stop(signal.SIGTERM) == 130
     assert time.monotonic() - began < ENDS_WITHIN_S
     assert starting.processes() == []
+
+
+@pytest.mark.parametrize("process", ["dashboard/dashboard.py", "ray-dashboard-"])
+def test_ctrl_c_while_the_dashboard_starts_stops_the_service(tmp_path: Path, process: str) -> None:
+    with running(write_stub_config(tmp_path)) as service:
+        assert not has_process("dashboard/dashboard.py")(service)  # nobody has asked for it
+        asking = threading.Thread(target=is_answered, args=[service.dashboard])
+        asking.start()
+        wait_for(service, has_process(process))
+        began = time.monotonic()
+        os.killpg(service.process.pid, signal.SIGINT)
+        assert service.wait() == 0
+        assert time.monotonic() - began < ENDS_WITHIN_S
+        assert service.output.splitlines()[-1] == "Stopped."
+        assert service.processes() == []
+        asking.join()
 
 
 @pytest.mark.parametrize("moment", ["its raylet runs", "the controller runs"])
