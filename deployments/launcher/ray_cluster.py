@@ -24,6 +24,7 @@ LOCALHOST = "127.0.0.1"
 BIND_HOST = "DENSENET_BIND_HOST"
 """For `deployments.haproxy`: the address of its frontends."""
 
+ANSWER_WITHIN_S = 5.0
 SERVER_MARGIN_S = 5
 """HAProxy waits for an Ingress so much longer than the Ingress for itself: for one that hangs."""
 
@@ -96,12 +97,20 @@ def join_ray() -> StartedRay:
     address = os.environ["RAY_ADDRESS"]
     print(f"Joining the Ray at {address} ...", flush=True)
     try:
+        check_answers(address)
         return describe_ray(init_ray(address=address), None)
-    except ConnectionError as error:
+    except (OSError, ValueError) as error:  # ConnectionError is Ray's own
         raise StartupError(
             f"there is no Ray at RAY_ADDRESS={address}. Start one there, or unset RAY_ADDRESS. "
             "If it requires a token, set RAY_AUTH_MODE=token."
         ) from error
+
+
+def check_answers(address: str) -> None:
+    """Raises OSError or ValueError. Ray itself tries for a minute, and prints each try."""
+    host, separator, port = address.rpartition(":")
+    if separator and "://" not in address:  # not `auto`
+        socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN_S).close()
 
 
 def init_ray(**options: Any) -> dict[str, Any]:

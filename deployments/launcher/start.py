@@ -18,4 +18,6 @@ def start() -> int:
     """
     with TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         os.environ |= describe_paths(Path(folder))
+        # The dashboard's start forks beside gRPC's threads, which would print a line about it.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         return run_guarded(main)

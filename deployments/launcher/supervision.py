@@ -2,6 +2,7 @@
 the proxy responds."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -15,8 +16,8 @@ from deployments.launcher.readiness import ask
 
 PERIOD_S = 5.0
 """A look costs the controller about as much as a request."""
-WAITS_AFTER_LOOKS = 2
-"""Before, a replica may only be about to start."""
+WAITS_AFTER_LOOKS = 4
+"""Before, a replica may only be about to start, or wait until Ray has freed what a lost one had."""
 
 Details = Mapping[str, Any]
 Name = tuple[str, str]
@@ -31,6 +32,7 @@ class Supervision:
         self._thread = threading.Thread(target=self._run, name="supervision", daemon=True)
         self._before: Mapping[Name, Details] = {}
         self._waits: dict[Name, int] = {}
+        self._told: set[Name] = set()
         self._proxy: ProxyProbe | None = None
 
     def __enter__(self) -> Self:
@@ -57,7 +59,7 @@ class Supervision:
     def _tell(self, lines: Iterator[str]) -> None:
         for line in lines:
             if not self._stopping.is_set():
-                print(line, flush=True)
+                print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
     def _look_at_replicas(self) -> Iterator[str]:
         try:
@@ -77,13 +79,23 @@ class Supervision:
         has_several = len({application for application, _ in found}) > 1
         for name, now in found.items():
             title = f"{name[1]} of {name[0]}" if has_several else name[1]
-            if lost := count_lost(self._before.get(name, now), now):
-                yield f"{title}: {describe_replicas(lost)} lost; Ray starts what is missing."
-            waiting = 0 if fits(now["required_resources"], free) else count_waiting(now)
-            looks = self._waits[name] = self._waits.get(name, 0) + 1 if waiting else 0
-            if looks == WAITS_AFTER_LOOKS:
-                yield describe_wait(title, now, waiting)
+            for line in self._find_trouble(name, title, now, free):
+                self._told.add(name)
+                yield line
+            if name in self._told and len(_running(now)) >= now["target_num_replicas"]:
+                self._told.remove(name)
+                yield f"{title}: {describe_all(now['target_num_replicas'])} again."
         self._before = found
+
+    def _find_trouble(
+        self, name: Name, title: str, now: Details, free: Sequence[Mapping[str, float]]
+    ) -> Iterator[str]:
+        if lost := count_lost(self._before.get(name, now), now):
+            yield f"{title}: {describe_replicas(lost)} lost; Ray starts what is missing."
+        waiting = 0 if fits(now["required_resources"], free) else count_waiting(now)
+        looks = self._waits[name] = self._waits.get(name, 0) + 1 if waiting else 0
+        if looks == WAITS_AFTER_LOOKS:
+            yield describe_wait(title, now, waiting)
 
 
 class ProxyProbe:
@@ -161,6 +173,10 @@ def fits(required: Mapping[str, float], free: Sequence[Mapping[str, float]]) -> 
 
 def describe_replicas(count: int) -> str:
     return "a replica was" if count == 1 else f"{count} replicas were"
+
+
+def describe_all(count: int) -> str:
+    return "the replica runs" if count == 1 else f"all {count} replicas run"
 
 
 def describe_wait(name: str, details: Details, waiting: int) -> str:

@@ -63,11 +63,14 @@ def load_model(
 
     Raises StartupError when the checkpoint is not a DenseNet-121 with 1000 classes.
     """
-    chosen = choose_precision(device, precision, read_cpu_flags())
+    is_stand_in = weights.source == "stand_in"
+    chosen = choose_precision(device, precision, read_cpu_flags(), is_stand_in)
     model = _load(weights, device, engine, chosen, gpu_fraction)
     if precision not in ("auto", model.precision):
         logger.warning(
-            "precision: %s is not native here, so %s is in effect.", precision, model.precision
+            "precision: %s does not suit this device and network, so %s is in effect.",
+            precision,
+            model.precision,
         )
     return model
 

@@ -10,12 +10,18 @@ NATIVE_BF16 = frozenset({"amx_bf16", "avx512_bf16"})
 """Flags of CPUs that multiply bf16. Others emulate it, more slowly than they compute fp32."""
 
 
-def choose_precision(device: Device, precision: Precision, cpu_flags: Set[str]) -> Precision:
-    """`auto` is fp16 on a GPU, bf16 on a CPU with native bf16, else fp32. Others are kept."""
+def choose_precision(
+    device: Device, precision: Precision, cpu_flags: Set[str], is_stand_in: bool = False
+) -> Precision:
+    """`auto` is fp16 on a GPU, bf16 on a CPU with native bf16, else fp32. Others are kept.
+
+    The stand-in takes fp16 instead of bf16 on a GPU: in bf16, a probability of 115 photographs was
+    off by 0.08, in fp16 by 0.01 (H200).
+    """
+    if device == "cuda":
+        return "fp16" if precision == "auto" or (is_stand_in and precision == "bf16") else precision
     if precision != "auto":
         return precision
-    if device == "cuda":
-        return "fp16"
     return "bf16" if NATIVE_BF16 & cpu_flags else "fp32"
 
 

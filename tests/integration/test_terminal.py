@@ -29,7 +29,8 @@ LINES = [
     r"  Ray        127\.0\.0\.1:\d+",
     r"  logs       /\S+",
     r"  to change  RAY_AUTH_MODE=token PYTHONPATH=\S+ \S+/serve deploy /\S+\.yaml -a http://127\.0\.0\.1:\d+",
-    r"Classifier: a replica was lost; Ray starts what is missing\.",
+    r"\d\d:\d\d:\d\d Classifier: a replica was lost; Ray starts what is missing\.",
+    r"\d\d:\d\d:\d\d Classifier: the replica runs again\.",
     r"Stopping: requests in flight are finished first\.",
     r"Stopped\.",
 ]
@@ -49,8 +50,9 @@ def test_a_run_with_requests_and_a_lost_replica_prints_these_lines(tmp_path: Pat
         while "was lost" not in service.output:
             assert time.monotonic() < give_up, service.output
             time.sleep(0.1)
-        while not ask(service).ok:
+        while not ask(service).ok or "runs again" not in service.output:
             assert time.monotonic() < give_up, service.output
+            time.sleep(0.1)
         service.stop()
     printed = service.output.splitlines()
     assert len(printed) == len(LINES), service.output

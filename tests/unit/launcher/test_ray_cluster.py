@@ -1,13 +1,14 @@
-"""The ports that the local Ray gets."""
+"""The ports that the local Ray gets, and a Ray that is to be joined."""
 
 import socket
+import time
 
 import pytest
 
 from deployments.common.errors import StartupError
 from deployments.launcher import ray_cluster
 from deployments.launcher.config import read_config
-from deployments.launcher.ray_cluster import RayOptions, choose_metrics_port
+from deployments.launcher.ray_cluster import RayOptions, choose_metrics_port, join_ray
 from testing.ports import find_free_port
 from testing.service import ROOT
 
@@ -51,3 +52,14 @@ def test_a_ray_that_does_not_start_is_told(
     with pytest.raises(StartupError, match="Ray did not start: The current node timed out"):
         ray_cluster.start_private_ray(config, options(0))
     assert capsys.readouterr().out == "Starting Ray (about 5 s) ...\n"
+
+
+@pytest.mark.parametrize("address", [":1", "127.0.0.1:1", "127.0.0.1:port"])
+def test_an_address_without_a_ray_is_told_at_once(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    began = time.monotonic()
+    with pytest.raises(StartupError, match=f"no Ray at RAY_ADDRESS={address}. Start one there"):
+        join_ray()
+    assert time.monotonic() - began < 10

@@ -36,10 +36,17 @@ def look(*looks: dict[str, Any], free: list[dict[str, float]] | None = None) -> 
     return [line for each in looks for line in supervision.look({NAME: each}, free)]
 
 
-def test_a_replica_that_is_lost_costs_one_line() -> None:
+def test_a_replica_that_is_lost_costs_one_line_and_one_when_all_run_again() -> None:
     lost = "Classifier: a replica was lost; Ray starts what is missing."
-    assert look(details("ab"), details("b", waiting=1), details("bc")) == [lost]
-    assert look(details("ab"), details("bc")) == [lost]
+    back = "Classifier: all 2 replicas run again."
+    complete = details("bc")
+    assert look(details("ab"), details("b", waiting=1), complete, complete) == [lost, back]
+    assert look(details("ab"), complete, complete) == [lost, back]
+
+
+def test_the_only_replica_s_return_is_told() -> None:
+    lines = look(details("a"), details("", waiting=1), details("b"))
+    assert lines[1:] == ["Classifier: the replica runs again."]
 
 
 def test_replicas_that_are_lost_together_cost_one_line() -> None:
@@ -58,7 +65,7 @@ def test_replicas_that_were_asked_to_go_are_not_told(after: dict[str, Any]) -> N
 
 def test_replicas_that_wait_for_what_no_node_has_are_told_once() -> None:
     waits = details("abc", waiting=5)
-    (line,) = look(waits, waits, waits, waits, free=NOTHING)
+    (line,) = look(*[waits] * 8, free=NOTHING)
     assert line == (
         "Classifier: 5 of 8 replicas wait, as no node has CPU 0.5 free. Add a node, or lower "
         "num_replicas or what a replica asks for."
@@ -67,13 +74,19 @@ def test_replicas_that_wait_for_what_no_node_has_are_told_once() -> None:
 
 def test_replicas_that_are_about_to_start_are_not_told() -> None:
     waits = details("", waiting=1)
-    assert look(waits, waits, waits) == []
-    assert look(waits, details(""), waits, free=NOTHING) == []
+    assert look(*[waits] * 8) == []
+    assert look(*[waits] * 3, details(""), *[waits] * 3, free=NOTHING) == []
 
 
 def test_replicas_that_wait_again_are_told_again() -> None:
-    waits = details("a", waiting=1)
-    assert len(look(waits, waits, details("a"), waits, waits, free=NOTHING)) == 2
+    waits = [details("a", waiting=1)] * 4
+    lines = look(*waits, details("ab"), *waits, free=NOTHING)
+    assert [line.split(".")[0].split(",")[0] for line in lines] == [
+        "Classifier: 1 of 2 replicas wait",
+        "Classifier: all 2 replicas run again",
+        "Classifier: a replica was lost; Ray starts what is missing",
+        "Classifier: 1 of 2 replicas wait",
+    ]
 
 
 def test_of_several_applications_the_line_names_one() -> None:

@@ -39,6 +39,12 @@ def test_what_is_asked_for_is_kept(precision: Precision) -> None:
     assert choose_precision("cuda", precision, set()) == precision
 
 
+def test_a_stand_in_on_a_gpu_takes_fp16_for_bf16() -> None:
+    assert choose_precision("cuda", "bf16", set(), is_stand_in=True) == "fp16"
+    assert choose_precision("cuda", "fp32", set(), is_stand_in=True) == "fp32"
+    assert choose_precision("cpu", "bf16", {"amx_bf16"}, is_stand_in=True) == "bf16"
+
+
 @pytest.mark.parametrize(("cpuinfo", "expected"), [(AMX, "bf16"), (AVX2, "fp32"), (ARM, "fp32")])
 def test_the_flags_are_those_that_linux_lists(cpuinfo: str, expected: Precision) -> None:
     assert choose_precision("cpu", "auto", parse_cpu_flags(cpuinfo)) == expected
