@@ -2,7 +2,7 @@
 #             ARGS='--metrics-port 0' for options of the launcher)
 # make install: install into .venv, and start nothing (before systemd starts a new version)
 # make classify: classify PHOTOS='cat.jpg folder' with the running service (PORT=..., ARGS=--help for options;
-#             a name with spaces: PHOTOS="'my cat.jpg'")
+#             names with spaces: PHOTOS="'my cat.jpg' folder"); a photo that fails does not fail make
 # make test:  install and run every test        make check: lint, types and format
 # make fuzz:  damage images and uploads at random for ten minutes (FUZZ_S=...)
 # make bench: measure the service beside its peers (ARGS=--quick for a short try,
@@ -35,7 +35,9 @@ install: $(VENV)/.serve
 
 classify: $(VENV)/.serve
 	@$(if $(strip $(PHOTOS)$(ARGS)),,echo "Name photos or folders: make classify PHOTOS='cat.jpg holiday'" >&2; exit 2)
-	@$(VENV)/bin/classify $(PHOTOS) $(if $(PORT),--url http://localhost:$(PORT)) $(ARGS)
+	@$(if $(filter-out classify install,$(MAKECMDGOALS)),echo "Quote the photos: make classify PHOTOS='cat.jpg holiday'" >&2; exit 2)
+	@set -- $(PHOTOS); if [ -e "$$PHOTOS" ]; then set -- "$$PHOTOS"; fi; \
+	$(VENV)/bin/classify "$$@" $(if $(PORT),--url http://localhost:$(PORT)) $(ARGS) || [ $$? -eq 1 ]
 
 test: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder

@@ -1,7 +1,9 @@
 """The arguments of the command `classify`."""
 
 import argparse
+import difflib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,19 @@ def parse_arguments() -> argparse.Namespace:
         allow_abbrev=False,
     )
     add_arguments(parser)
-    options = parser.parse_intermixed_args()
+    options, unknown = parser.parse_known_intermixed_args()
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{suggest(unknown[0], parser)}")
     if options.resume and (options.output_file is None or options.format == "table"):
         parser.error("--resume needs -o FILE and --format json or csv")
     return options
+
+
+def suggest(unknown: str, parser: argparse.ArgumentParser) -> str:
+    """The option that was meant, if one is near."""
+    options = re.findall(r"--[a-z-]+", parser.format_usage())
+    near = difflib.get_close_matches(unknown.partition("=")[0], options, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,20 +10,23 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from urllib3.exceptions import InsecureRequestWarning
 
 from densenet_client.arguments import KEY_VARIABLE, parse_arguments
 from densenet_client.client import Client
-from densenet_client.errors import ClientError, StartupError, Unauthorized
+from densenet_client.errors import ClientError, ServerUnreachable, StartupError, Unauthorized
 from densenet_client.files import find_names, load
+from densenet_client.messages import REFUSED
 from densenet_client.output import Write, make_write, open_output
 from densenet_client.result_formats import BadResults, Csv, Format, Json, compact_results
 from densenet_client.results import Result
 from densenet_client.summary import Summary, describe_unsupported
 from densenet_client.terminal import show_progress
 
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 ALL_CLASSIFIED, SOME_FAILED, NOT_STARTED = 0, 1, 2
 
 
@@ -33,7 +36,7 @@ def main() -> int:
     try:
         return run(options)
     except (ClientError, StartupError) as error:
-        print_error(explain(error))
+        print_error(explain(error, options.url))
         return NOT_STARTED
     except BrokenPipeError:
         # The reader of our output has gone. Python would complain once more when it ends.
@@ -134,10 +137,13 @@ def finish(summary: Summary) -> None:
             print_error(line)
 
 
-def explain(error: Exception) -> str:
-    """The message, and where a key is to be put if one is missing."""
+def explain(error: Exception, url: str) -> str:
+    """The message, and what to do: where to put a key, how to start a service on this machine."""
     if isinstance(error, Unauthorized) and not os.environ.get(KEY_VARIABLE):
         return f"{error}; put it into the environment variable {KEY_VARIABLE}"
+    refused = isinstance(error, ServerUnreachable) and str(error).endswith(REFUSED)
+    if refused and urlsplit(url).hostname in LOCAL_HOSTS:
+        return f"{error}; start the service with `make serve`, or name another with --url"
     return str(error)
 
 

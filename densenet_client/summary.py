@@ -28,20 +28,23 @@ class Summary:
                 self._failed_names.append(f"{printable(result.name)} ({printable(result.code)})")
 
     def lines(self) -> Iterator[str]:
-        rate = self.count / max(time.monotonic() - self._started, 1e-3)
         images = count_of(self.count, "image")
         classified = self.count - self.num_failed
-        yield f"{images}, {classified} classified, {self.num_failed} failed ({rate:.1f} images/s)"
+        rate = f" ({self._rate_per_s():.1f} images/s)" if classified else ""
+        yield f"{images}, {classified} classified, {self.num_failed} failed{rate}"
         if self.num_failed:
             more = self.num_failed - len(self._failed_names)
             yield "failed: " + ", ".join(self._failed_names) + (f" and {more} more" if more else "")
+
+    def _rate_per_s(self) -> float:
+        return self.count / max(time.monotonic() - self._started, 1e-3)
 
 
 def describe_unsupported(suffixes: Counter[str]) -> str:
     """A sentence about pictures that were left out, by suffix."""
     counts = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common())
     images = count_of(suffixes.total(), "image")
-    return f"left out {images} in formats that the service cannot read: {counts}"
+    return f"left out {images} with suffixes of formats that the service cannot read: {counts}"
 
 
 def count_of(count: int, noun: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Set
 from typing import Any
 
-import psutil
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.serve._private.api import _create_controller_and_proxy_refs
@@ -11,7 +10,7 @@ from ray.serve._private.constants import HTTP_PROXY_TIMEOUT
 from ray.serve.config import ControllerOptions
 from ray.serve.context import _get_global_client
 
-from deployments.common.errors import StartupError
+from deployments.common.errors import RayDied, StartupError
 from deployments.launcher.announcement import announce
 from deployments.launcher.config import Config
 from deployments.launcher.dashboard import open_dashboard
@@ -21,11 +20,10 @@ from deployments.launcher.haproxy import is_private
 from deployments.launcher.ray_cluster import (
     RayOptions,
     StartedRay,
-    check_ray,
-    find_ray_core,
     replica_host,
     start_ray,
 )
+from deployments.launcher.ray_watch import RayWatch
 from deployments.launcher.readiness import wait_until_ready
 from deployments.launcher.stop_signal import StopSignal
 from deployments.launcher.supervision import Supervision, read_deployments
@@ -42,16 +40,20 @@ def launch(config: Config, options: RayOptions) -> None:
     """
     stop = StopSignal()
     started = start_ray(config, options)
-    core = find_ray_core()
+    watch = RayWatch()
     replaced = find_running()
     kept: Set[str] = frozenset()
+    has_died = False
     try:
-        run(config, started, core, stop, replaced)
+        run(config, started, watch, stop, replaced)
     except StartupError:
         kept = replaced  # Ray keeps the former version if the new one fails
         raise
+    except RayDied:
+        has_died = True
+        raise
     finally:
-        if not is_private():
+        if not is_private() and not has_died:
             drain(config, stop, kept)
             ray.shutdown()
     print("Stopped.", flush=True)
@@ -60,7 +62,7 @@ def launch(config: Config, options: RayOptions) -> None:
 def run(
     config: Config,
     started: StartedRay,
-    core: list[psutil.Process],
+    watch: RayWatch,
     stop: StopSignal,
     replaced: Set[str],
 ) -> None:
@@ -77,7 +79,7 @@ def run(
         supervision.begin(read_deployments(), config.proxy_url)
         announce(config, started, open_dashboard())
         while not stop.wait(POLL_PERIOD_S):
-            check_ray(core)
+            watch.check()
     if is_private():
         drain(config, stop)
 
@@ -96,7 +98,7 @@ def deploy(config: Config) -> None:
     except RayError as error:  # its text is a trace of the process that failed
         *_, reason = str(error).strip().splitlines()
         raise StartupError(
-            f"Ray's proxies did not start: {reason} If another program took a port, try again; "
+            f"Ray's proxies did not start ({reason}). If another program took a port, try again; "
             f"{LOGS}"
         ) from error
 

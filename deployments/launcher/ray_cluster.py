@@ -1,4 +1,4 @@
-"""Ray itself: ports, start or join, supervise, end."""
+"""Ray itself: ports, start or join."""
 
 import argparse
 import logging
@@ -8,23 +8,22 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Self
 
-import psutil
 import ray
 from ray._private import ray_constants, worker
 from ray._private.authentication import authentication_token_setup
 
-from deployments.common.errors import RayDied, StartupError
+from deployments.common.errors import StartupError
 from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.config import Config
 from deployments.launcher.haproxy import describe_ports, is_private
 from deployments.launcher.local_node import starting_side_by_side
 from deployments.launcher.ports import is_free
+from deployments.launcher.ray_watch import connect
 
 LOCALHOST = "127.0.0.1"
 BIND_HOST = "DENSENET_BIND_HOST"
 """For `deployments.haproxy`: the address of its frontends."""
 
-ANSWER_WITHIN_S = 5.0
 SERVER_MARGIN_S = 5
 """HAProxy waits for an Ingress so much longer than the Ingress for itself: for one that hangs."""
 
@@ -97,20 +96,13 @@ def join_ray() -> StartedRay:
     address = os.environ["RAY_ADDRESS"]
     print(f"Joining the Ray at {address} ...", flush=True)
     try:
-        check_answers(address)
+        connect(address)  # Ray itself tries for a minute, and prints each try
         return describe_ray(init_ray(address=address), None)
     except (OSError, ValueError) as error:  # ConnectionError is Ray's own
         raise StartupError(
             f"there is no Ray at RAY_ADDRESS={address}. Start one there, or unset RAY_ADDRESS. "
             "If it requires a token, set RAY_AUTH_MODE=token."
         ) from error
-
-
-def check_answers(address: str) -> None:
-    """Raises OSError or ValueError. Ray itself tries for a minute, and prints each try."""
-    host, separator, port = address.rpartition(":")
-    if separator and "://" not in address:  # not `auto`
-        socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN_S).close()
 
 
 def init_ray(**options: Any) -> dict[str, Any]:
@@ -158,25 +150,6 @@ def bind_haproxy(host: str) -> None:
 def replica_host(config: Config) -> str:
     """Where Ingress replicas listen."""
     return LOCALHOST if BIND_HOST in os.environ else config.schema.http_options.host
-
-
-def find_ray_core() -> list[psutil.Process]:
-    """The processes that a local Ray cannot do without; empty if the launcher joined a Ray."""
-    children = psutil.Process().children()
-    return [child for child in children if child.name() in ("gcs_server", "raylet")]
-
-
-def check_ray(core: list[psutil.Process]) -> None:
-    """Raises RayDied."""
-    if not all(map(is_alive, core)):
-        raise RayDied("a process that Ray cannot do without has ended; see its logs")
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def stay_on_localhost() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, Route, expect
 
 from densenet_client.result_formats import Csv
 from deployments.common.labels import load_classes
@@ -21,6 +21,10 @@ from testing.service import ROOT, Service
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 HOSTILE_NAME = "<img src=x onerror=alert(1)>&lt;b&gt;.png"
+_SET_HIDDEN = """hidden => {
+    Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
 expect.set_options(timeout=20_000)
 
 
@@ -71,6 +75,13 @@ def drop(page: Page, *paths: Path) -> None:
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         session.send("Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 300, "data": data})
+
+
+def box_of(element: Locator) -> FloatRect:
+    """Where it is in the window, and its size."""
+    box = element.bounding_box()
+    assert box is not None
+    return box
 
 
 def card(page: Page, name: str) -> Any:
@@ -229,13 +240,15 @@ def test_tall_and_wide_photos_leave_their_answers_in_sight(
     page = open_page(viewport={"width": 1280, "height": 700})
     drop(page, *sorted(tmp_path.glob("*.*")))
     expect(page.locator("#progress-text")).to_have_text("3 of 4 classified, 1 failed")
-    heights = page.locator(".thumbnail").evaluate_all("all => all.map(each => each.clientHeight)")
-    assert len(set(heights)) == 1
+    previews = page.locator(".thumbnail:not(.no-preview) img")
+    sizes_shown = previews.evaluate_all("all => all.map(each => each.clientHeight)")
+    assert len(sizes_shown) == 3
+    assert len(set(sizes_shown)) == 1
     for name in sizes:
         best = card(page, name).locator(".class-name").first.bounding_box()
         assert best["y"] + best["height"] < 700
-    broken, tall = (card(page, name).bounding_box() for name in ("d broken.jpg", "a tall.png"))
-    assert broken["height"] < tall["height"] - 100
+    boxes = page.locator(".card").evaluate_all("all => all.map(each => each.clientHeight)")
+    assert max(boxes) < 240
 
 
 def test_results_can_be_saved_as_the_csv_of_the_command(
@@ -259,6 +272,20 @@ def test_results_can_be_saved_as_the_csv_of_the_command(
     assert 0.1 < float(first["probability"]) <= 1
     assert first["class_id_5"].startswith("n")
     assert (broken["error"], broken["class_id"]) == ("undecodable_image", "")
+    assert broken["message"] == card(page, "broken.jpg").locator(".error-text").inner_text()
+
+
+def test_an_empty_file_is_told_alike_on_its_card_and_in_the_csv(
+    open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    (tmp_path / "empty.jpg").touch()
+    page = open_page()
+    drop(page, tmp_path / "empty.jpg")
+    expect(card(page, "empty.jpg").locator(".error-text")).to_have_text("This file is empty.")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    row = Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()[1]
+    assert row.startswith("empty.jpg,no_image,This file is empty.,")
 
 
 def test_a_photo_can_be_pasted(open_page: Callable[..., Page]) -> None:
@@ -345,6 +372,24 @@ def test_it_fits_a_phone(open_page: Callable[..., Page], photos: list[Path]) -> 
     box = card(page, "first.png").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
+    buttons = page.locator(".progress button:visible").all()
+    assert len({box_of(button)["y"] for button in buttons}) == 1
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_a_phone_shows_the_results_when_photos_were_chosen(
+    open_page: Callable[..., Page], photos: list[Path], motion: str
+) -> None:
+    page = open_page(prepare=make_stand_in, reduced_motion=motion, **PHONE)
+    expect(page.locator("#stand-in")).to_be_visible()
+    assert box_of(page.locator("#stand-in"))["height"] < 110
+    page.get_by_label("Choose photos").set_input_files(photos)
+    expect(page.locator("#progress-text")).to_have_text("2 of 3 classified, 1 failed")
+    page.wait_for_function("document.querySelector('.card').getBoundingClientRect().y < 150")
+    page.get_by_text("Why?").scroll_into_view_if_needed()
+    page.get_by_label("Choose photos").set_input_files(photos[0])
+    expect(page.locator("#progress-text")).to_have_text("3 of 4 classified, 1 failed")
+    assert box_of(page.locator("#stand-in"))["y"] >= 0
 
 
 def make_stand_in(page: Page) -> None:
@@ -388,6 +433,34 @@ def test_the_state_follows_the_service(open_page: Callable[..., Page]) -> None:
     expect(page.locator("#state")).to_have_text("Not reachable")
     page.unroute("**/readyz")
     expect(page.locator("#state")).to_have_text("Ready")
+
+
+def test_the_service_is_asked_for_its_state_only_while_the_page_is_looked_at(
+    open_page: Callable[..., Page],
+) -> None:
+    page = open_page(lambda page: page.clock.install())
+    expect(page.locator("#state")).to_have_text("Ready")
+    page.evaluate(_SET_HIDDEN, True)
+    asked: list[Route] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route)
+        route.abort()
+
+    page.route("**/readyz", refuse)
+    page.clock.run_for(60_000)
+    page.wait_for_load_state("networkidle")
+    assert not asked
+    page.evaluate(_SET_HIDDEN, False)
+    expect(page.locator("#state")).to_have_text("Not reachable")
+
+
+def test_a_page_that_is_looked_at_asks_every_five_seconds(open_page: Callable[..., Page]) -> None:
+    page = open_page(lambda page: page.clock.install())
+    expect(page.locator("#state")).to_have_text("Ready")
+    page.route("**/readyz", lambda route: route.abort())
+    page.clock.run_for(5_100)
+    expect(page.locator("#state")).to_have_text("Not reachable")
 
 
 def guard(page: Page) -> None:
@@ -513,7 +586,9 @@ def test_the_page_and_all_it_loads_hold_the_browser_to_this_host(service: Servic
         assert "unsafe" not in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
     assert not re.search(r"(src|href)=\"(https?:)?//", page.text)
-    assert requests.get(f"{service.url}/docs", timeout=10).ok
+    docs = requests.get(f"{service.url}/docs", timeout=10)
+    assert docs.ok
+    assert '<a href=".">' in docs.text
 
 
 @pytest.mark.parametrize("path", ["/static/", "/static/no.js", "/static/%2e%2e/page.py"])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
+from deployments.common.settings import Limits
 from deployments.ingress.http.api_parts import ERROR, REF_TEMPLATE, Json, errors, response
 from deployments.ingress.http.api_v2 import describe_v2
 from deployments.ingress.http.responses import ErrorBody, ImageResult, Status
@@ -40,8 +41,9 @@ def describe_api(wants_key: bool) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "densenet-serve",
-            "description": f"Photos classified by {SPEC.title} into the {SPEC.num_classes} classes "
-            "of ImageNet.",
+            "description": f"Photos classified into the {SPEC.num_classes} classes of ImageNet: by "
+            f"{SPEC.title}, or by a stand-in where its weights are missing. The response header "
+            "`X-Model-Version` says which.",
             "version": "1",
         },
         "tags": _TAGS,
@@ -76,8 +78,9 @@ def _describe_predict(operation_id: str, wants_key: bool) -> Json:
     failed = {"anyOf": [ERROR, {"type": "object", "additionalProperties": ERROR}]}
     return {
         "tags": ["Images"],
-        "summary": "Classify any number of images",
-        "description": "The response has the file names as keys. Send an image, or a form.",
+        "summary": "Classify several images",
+        "description": "The response has the file names as keys. Send an image, or a form with as "
+        f"many files as the service allows, {Limits().max_images} by default.",
         "operationId": operation_id,
         **_describe_request(wants_key),
         "responses": {

@@ -22,9 +22,11 @@ _DOCS_PAGE = """<!DOCTYPE html>
   .swagger-ui .opblock-tag { flex-wrap: wrap; }
   .swagger-ui .opblock-tag small { flex-basis: 100%; order: 1; padding: 0; }
 }
+.back { max-width: 1460px; margin: 0 auto; padding: 1rem 20px 0; font: 1rem sans-serif; }
 </style>
 </head>
 <body>
+<p class="back"><a href=".">The page for people</a></p>
 <div id="swagger-ui"></div>
 <script src="docs/assets/swagger-ui-bundle.js"></script>
 <script>

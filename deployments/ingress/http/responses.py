@@ -83,8 +83,10 @@ def to_service_error(error: Exception) -> ServiceError:
             return error
         case HTTPException(status_code=404):
             return NotFound("there is nothing at this path; /docs lists the paths of the API")
-        case HTTPException(status_code=405):
-            return MethodNotAllowed("this path has no such method")
+        case HTTPException(status_code=405, headers=headers):
+            methods = ", ".join(sorted((headers or {}).get("Allow", "").split(", ")))
+            message = f"this path has no such method; it has {methods}" if methods else ""
+            return MethodNotAllowed(message or "this path has no such method")
         case ClientDisconnect():
             return ClientClosedRequest("the connection ended before the response began")
         case _:

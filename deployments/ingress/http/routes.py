@@ -105,6 +105,7 @@ def read_top_k(request: Request) -> int | None:
     for name in parameters:
         if name not in _QUERY_PARAMETERS:
             near = difflib.get_close_matches(name, _QUERY_PARAMETERS, 1, 0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            known = " and ".join(_QUERY_PARAMETERS)
+            hint = f" Did you mean {near[0]!r}?" if near else f" There is {known}."
             raise MalformedRequest(f"there is no query parameter {name!r:.80}.{hint}")
     return read_whole_number("top_k", parameters.get("top_k"), MAX_TOP_K)

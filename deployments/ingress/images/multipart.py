@@ -3,7 +3,7 @@
 Knows HTTP bodies, which BodyLimitMiddleware counts; knows nothing of Ray, pixels or responses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers
 
@@ -13,7 +13,7 @@ from deployments.common.errors import (
     MalformedRequest,
     NoImage,
     TooManyImages,
-    UnsupportedBody,
+    UnsupportedImage,
 )
 from deployments.common.settings import Limits
 from deployments.ingress.content_coding import Chunks, Reserve, decode_body
@@ -24,7 +24,13 @@ from deployments.ingress.images.form_parser import (
     parse_parameters,
 )
 from deployments.ingress.images.formats import LONGEST_MAGIC_BYTES, is_image
-from deployments.model.spec import SPEC
+from deployments.ingress.images.rejected_body import (
+    CHANGED_BY_CURL,
+    FORM_OF_TEXT,
+    HOW_TO_SEND,
+    empty_body,
+    unsupported_body,
+)
 
 RAW_BODY_NAME = "image"
 MAX_PARTS = 1000
@@ -33,10 +39,14 @@ MAX_PARTS = 1000
 
 @dataclass(frozen=True)
 class Upload:
-    """One image as it was sent: the name it is answered under, and its bytes or why not."""
+    """One image as it was sent: the name it is answered under, and its bytes or why not.
+
+    hint: what to add to the message if it cannot be decoded.
+    """
 
     name: str
     data: bytes | ImageError
+    hint: str = ""
 
     @classmethod
     def of(cls, name: str, data: bytes, limits: Limits) -> "Upload":
@@ -65,7 +75,7 @@ async def read_uploads(
     else:
         uploads = await _read_untyped(chunks, media_type, limits)
     if not uploads:
-        raise NoImage("the request holds no image; curl sends a file with -F file=@photo.jpg")
+        raise NoImage(f"the request holds no image; {HOW_TO_SEND}")
     return _distinct(uploads)
 
 
@@ -83,27 +93,20 @@ async def _read_untyped(chunks: Chunks, media_type: bytes, limits: Limits) -> li
                 break
         part.write(chunk)
     if not head:
-        raise NoImage("the request has no body")
+        raise empty_body()
     if not is_image(head):
-        raise _unsupported(media_type)
-    return [part.upload()]
-
-
-def _unsupported(media_type: bytes) -> UnsupportedBody:
-    if media_type == b"application/json":
-        return UnsupportedBody(f"JSON is for /v2/models/{SPEC.name}/infer; here, send an image")
-    if media_type == b"application/x-www-form-urlencoded":
-        return UnsupportedBody("a form of this type holds no file; curl sends one with -F, not -d")
-    return UnsupportedBody(
-        "send multipart/form-data, or one image with its Content-Type (image/...)"
-    )
+        raise unsupported_body(media_type)
+    upload = part.upload()
+    return [replace(upload, hint=CHANGED_BY_CURL) if media_type == FORM_OF_TEXT else upload]
 
 
 async def _read_raw(chunks: Chunks, limits: Limits) -> list[Upload]:
     part = _Part(RAW_BODY_NAME, limits.max_image_bytes)
     async for chunk in chunks:
         part.write(chunk)
-    return [part.upload()] if part.size_bytes else []
+    if not part.size_bytes:
+        raise empty_body()
+    return [part.upload()]
 
 
 async def _read_multipart(chunks: Chunks, boundary: bytes, limits: Limits) -> list[Upload]:
@@ -139,6 +142,8 @@ class _Part:
         if self.size_bytes > self._max_bytes:
             message = f"the image is larger than {self._max_bytes} bytes"
             return Upload(self._name, ImageTooLarge(message))
+        if not self.size_bytes:
+            return Upload(self._name, UnsupportedImage("the file is empty"))
         return Upload(self._name, b"".join(self._chunks))
 
 
@@ -183,7 +188,7 @@ def _distinct(uploads: list[Upload]) -> list[Upload]:
         name = upload.name if upload.name not in seen else _next_free(upload.name, taken)
         seen.add(upload.name)
         taken.add(name)
-        distinct.append(Upload(name, upload.data))
+        distinct.append(replace(upload, name=name))
     return distinct
 
 

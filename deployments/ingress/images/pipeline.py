@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployments.common import tracing
-from deployments.common.errors import DeadlineExceeded, ImageError, InternalError, ServiceError
+from deployments.common.errors import (
+    DeadlineExceeded,
+    ImageError,
+    InternalError,
+    ServiceError,
+    UndecodableImage,
+)
 from deployments.common.rpc_types import BatchResult, ImageBatch, ModelInfo
 from deployments.common.settings import Limits
 from deployments.ingress.context import RequestContext
@@ -64,6 +70,10 @@ async def deadline_scope(deadline: float) -> AsyncIterator[None]:
 def _stack(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Without a copy if it is one."""
     return images[0][np.newaxis] if len(images) == 1 else np.stack(images)
+
+
+def _with_hint(error: ImageError, hint: str) -> ImageError:
+    return UndecodableImage(error.message + hint) if isinstance(error, UndecodableImage) else error
 
 
 class Pipeline:
@@ -121,7 +131,7 @@ class Pipeline:
             return await self._decode_pool.decode(upload.data, self.limits.max_image_pixels)
         except ImageError as error:
             # It is a result now: its trace would keep the upload, in a cycle.
-            return error.with_traceback(None)
+            return _with_hint(error.with_traceback(None), upload.hint)
 
     async def classify(
         self, images: ImageBatch, deadline: float, context: RequestContext

@@ -33,7 +33,9 @@ from deployments.ingress.rpc.circuit_breaker import CircuitBreaker
 from deployments.ingress.rpc.ray_errors import Response, translate_ray_errors
 from deployments.ingress.rpc.retry_budget import RetryBudget
 
-HEALTH_CHECK_PERIOD_S = 1.0
+HEALTH_CHECK_PERIOD_S = 2.0
+RECOVERY_CHECK_PERIOD_S = 0.5
+"""While no Classifier responds: requests get 503 until one is seen to."""
 HEALTH_CHECK_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 1.0
 """How long, after a replica was lost, the others have to show that they are there."""
@@ -136,7 +138,8 @@ class RayClassifierClient:
         """Call `describe` again and again: its response is the sign of readiness."""
         while True:
             await self._check_health(HEALTH_CHECK_TIMEOUT_S)
-            await asyncio.sleep(HEALTH_CHECK_PERIOD_S)
+            is_healthy = self._state == "healthy"
+            await asyncio.sleep(HEALTH_CHECK_PERIOD_S if is_healthy else RECOVERY_CHECK_PERIOD_S)
 
     async def wait_ready(self) -> None:
         """Wait a little for a first response, so that a new Ingress rejects no first request."""

@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
 import densenet_client
+from densenet_client.cli import explain
+from densenet_client.errors import ServerUnreachable
 from testing.fake_service import FakeService, delay, refuse
 from testing.ports import find_free_port
-from tests.command import COMMAND, environment, run, run_in_terminal, start
+from tests.command import COMMAND, ROOT, environment, run, run_in_terminal, start
 
 COUNT = 40
 
@@ -104,7 +107,8 @@ def test_pictures_in_formats_that_are_left_out_are_reported(
     done = run(photos, "--url", fake.url)
     assert done.returncode == 0
     assert done.stderr == (
-        "classify: left out 3 images in formats that the service cannot read: 2 .heic, 1 .avif\n"
+        "classify: left out 3 images with suffixes of formats that the service cannot read: "
+        "2 .heic, 1 .avif\n"
     )
     assert len(done.stdout.splitlines()) == COUNT
 
@@ -114,7 +118,7 @@ def test_a_folder_of_nothing_but_other_formats_is_named(fake: FakeService, tmp_p
     done = run(tmp_path, "--url", fake.url)
     assert done.returncode == 2
     assert "no photos there" in done.stderr
-    assert "1 image in formats that the service cannot read: 1 .heic" in done.stderr
+    assert "1 image with suffixes of formats that the service cannot read: 1 .heic" in done.stderr
 
 
 def test_a_pipe_in_a_folder_does_not_stop_it(fake: FakeService, photos: Path) -> None:
@@ -191,7 +195,35 @@ def test_the_status_is_2_when_nothing_answers(photos: Path) -> None:
     url = f"http://127.0.0.1:{find_free_port()}"
     done = run(photos, "--url", url)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"classify: nothing answers at {url}: connection refused\n"
+    assert done.stderr == (
+        f"classify: nothing answers at {url}: connection refused; "
+        "start the service with `make serve`, or name another with --url\n"
+    )
+
+
+def test_nothing_is_said_of_make_serve_where_the_service_is_on_another_machine() -> None:
+    error = ServerUnreachable("nothing answers at http://photos.example: connection refused")
+    assert explain(error, "http://photos.example") == str(error)
+
+
+def test_no_rate_is_given_where_nothing_was_classified(fake: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("broken")
+    done = run(tmp_path, "--url", fake.url)
+    assert done.stderr.startswith("classify: 1 image, 0 classified, 1 failed\n")
+
+
+@pytest.mark.parametrize(
+    ("unknown", "meant"),
+    [("--topk", "--top-k"), ("--topk=3", "--top-k"), ("--concurency", "--conc")],
+)
+def test_an_unknown_option_gets_the_nearest_one(unknown: str, meant: str) -> None:
+    done = run("photos", unknown)
+    assert done.returncode == 2
+    assert f"unrecognized arguments: {unknown}; did you mean {meant}" in done.stderr
+
+
+def test_an_unknown_option_like_no_other_gets_no_suggestion() -> None:
+    assert run("photos", "--zzz").stderr.endswith("unrecognized arguments: --zzz\n")
 
 
 def test_the_status_is_2_when_the_key_is_refused(fake: FakeService, photos: Path) -> None:
@@ -358,3 +390,62 @@ def test_neither_torch_nor_ray_is_imported() -> None:
     heavy = {"torch", "ray", "deployments", "numpy", "PIL", "aiohttp"}
     code = f"import sys, densenet_client.cli; sys.exit(bool({heavy!r} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+@pytest.fixture
+def make_classify(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`make classify`, with a command that prints its arguments and ends with a status."""
+    command = tmp_path / "venv" / "bin" / "classify"
+    command.parent.mkdir(parents=True)
+    command.write_text('#!/bin/sh\nprintf "<%s>" "$@"\nexit "$STATUS"\n')
+    command.chmod(0o755)
+    for name in ("venv/bin/python", "venv/.serve", "requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+
+    def run_make(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        make = ["make", "--makefile", str(ROOT / "Makefile"), "VENV=venv", "--old-file=venv/.serve"]
+        return subprocess.run(
+            [*make, "classify", *arguments],
+            cwd=tmp_path,
+            env=environment(STATUS=str(status), MAKEFLAGS=""),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run_make
+
+
+@pytest.mark.parametrize(("status", "is_quiet"), [(0, True), (1, True), (2, False), (130, False)])
+def test_make_ends_quietly_unless_the_command_could_not_start(
+    make_classify: Callable[..., subprocess.CompletedProcess[str]], status: int, is_quiet: bool
+) -> None:
+    done = make_classify("PHOTOS=cat.jpg", status=status)
+    assert done.stdout == "<cat.jpg>"
+    assert (done.returncode == 0, done.stderr == "") == (is_quiet, is_quiet)
+
+
+@pytest.mark.parametrize(
+    ("photos", "passed"),
+    [
+        ("my cat.jpg", "<my cat.jpg>"),
+        ("'my cat.jpg' other.jpg", "<my cat.jpg><other.jpg>"),
+        ("cat.jpg other.jpg", "<cat.jpg><other.jpg>"),
+    ],
+)
+def test_make_takes_a_name_with_spaces(
+    make_classify: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    photos: str,
+    passed: str,
+) -> None:
+    (tmp_path / "my cat.jpg").touch()
+    assert make_classify(f"PHOTOS={photos}").stdout == passed
+
+
+def test_make_tells_how_to_name_several_photos(
+    make_classify: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = make_classify("PHOTOS=my", "cat.jpg")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Quote the photos: make classify PHOTOS='cat.jpg holiday'" in done.stderr

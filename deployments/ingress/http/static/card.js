@@ -74,9 +74,14 @@ export class Card {
 
   showRefusal(refusal) {
     this.refusal = refusal;
-    this._find(".error-text").textContent = explain(refusal, this.photo.name);
+    this._find(".error-text").textContent = this.explanation;
     this._find(".error-text").title = `${refusal.code}: ${refusal.message}`;
     this._set({ failed: true, again: refusal.isTemporary });
+  }
+
+  /** What went wrong, in words. */
+  get explanation() {
+    return explain(this.refusal, this.photo.name);
   }
 
   /** Focus the card and scroll to it. */

@@ -17,16 +17,16 @@ function header() {
   return columns;
 }
 
-function row({ photo, predictions, refusal }) {
-  if (!predictions) {
-    return [photo.name, refusal.code, refusal.message, ...Array(3 * TOP_K).fill("")];
+function row(card) {
+  if (!card.predictions) {
+    return [card.photo.name, card.refusal.code, card.explanation, ...Array(3 * TOP_K).fill("")];
   }
-  const cells = predictions.flatMap((each) => [
+  const cells = card.predictions.flatMap((each) => [
     each.class_id,
     each.class_name,
     String(Number(each.probability.toPrecision(6))),
   ]);
-  return [photo.name, "", "", ...cells];
+  return [card.photo.name, "", "", ...cells];
 }
 
 function renderRow(cells) {

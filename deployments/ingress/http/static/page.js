@@ -10,9 +10,10 @@ import { suffixOf } from "./suffixes.js";
 const CONCURRENCY = 5; // a browser holds six connections to a host; one is left for /readyz
 const KEY = "densenet-serve key";
 const STAND_IN_HIDDEN = "densenet-serve stand-in hidden";
-const STATE_PERIOD_MS = { ready: 10_000, starting: 2_000, unreachable: 2_000 };
+const STATE_PERIOD_MS = { ready: 5_000, starting: 2_000, unreachable: 2_000 };
 const STATE_WORDS = { ready: "Ready", starting: "Starting", unreachable: "Not reachable" };
 const ANNOUNCE_PERIOD_MS = 5_000;
+const RESULTS_FROM = 0.25; // of the window's height: results that begin below it are scrolled to
 
 const element = (id) => document.getElementById(id);
 
@@ -30,8 +31,18 @@ let shown = null; // the failed photo that was shown last
 function addPhotos(photos) {
   const added = photos.map((photo) => new Card(photo, tryAgain));
   element("cards").append(...added.map((card) => card.element));
+  const isFirst = !cards.length;
   cards.push(...added);
   enqueue(added);
+  if (isFirst && added.length) scrollToResults();
+}
+
+/** Only if they begin in the lower part of the window, as they do on a phone. */
+function scrollToResults() {
+  const progress = element("progress");
+  if (progress.getBoundingClientRect().top < window.innerHeight * RESULTS_FROM) return;
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  progress.scrollIntoView({ block: "start", behavior: isCalm ? "instant" : "smooth" });
 }
 
 function enqueue(added) {
@@ -212,7 +223,9 @@ function hideStandIn() {
   element("choose").focus();
 }
 
+/** Asks for as long as the page is looked at, and at once when it is looked at again. */
 async function watchState() {
+  await visible();
   const { state, modelVersion } = await askState();
   // Written only on a change: a screen reader speaks whatever is written here.
   if (element("state").dataset.state !== state) {
@@ -222,6 +235,13 @@ async function watchState() {
   }
   showModelVersion(modelVersion);
   setTimeout(watchState, STATE_PERIOD_MS[state]);
+}
+
+function visible() {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) =>
+    document.addEventListener("visibilitychange", resolve, { once: true }),
+  );
 }
 
 collectPhotos(element("drop"), [element("choose"), element("camera")], addPhotos, leaveOut);

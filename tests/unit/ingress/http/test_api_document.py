@@ -72,6 +72,14 @@ def _matches(route: Route, path: str) -> bool:
     return route.path_regex.fullmatch(path) is not None
 
 
+def test_the_stand_in_and_the_number_of_images_are_described() -> None:
+    description = DOCUMENTS[0]["info"]["description"]
+    assert "stand-in" in description
+    assert "X-Model-Version" in description
+    predict = DOCUMENTS[0]["paths"]["/predict"]["post"]
+    assert f"{Limits().max_images} by default" in predict["description"]
+
+
 def test_the_picture_of_the_example_is_one() -> None:
     infer = DOCUMENTS[0]["paths"]["/v2/models/densenet121/infer"]["post"]
     example = infer["requestBody"]["content"]["application/json"]["example"]

@@ -16,6 +16,7 @@ from deployments.common.errors import (
     TooManyImages,
     UnsupportedBody,
     UnsupportedContentCoding,
+    UnsupportedImage,
 )
 from deployments.common.settings import Limits
 from deployments.ingress.content_coding import decode_body
@@ -110,6 +111,19 @@ def test_an_empty_body_is_no_image(content_type: str) -> None:
         read(b"", content_type)
 
 
+@pytest.mark.parametrize("content_type", ["image/jpeg", "application/octet-stream", ""])
+def test_an_empty_body_is_told_apart_from_an_empty_form(content_type: str) -> None:
+    with pytest.raises(NoImage, match="has no body, or the file sent as one is empty"):
+        read(b"", content_type)
+
+
+def test_an_empty_file_with_a_name_is_told_as_one_and_costs_the_others_nothing() -> None:
+    empty, other = read(body(named("empty.jpg", b""), named("a")))
+    assert isinstance(empty.data, UnsupportedImage)
+    assert empty.data.message == "the file is empty"
+    assert other == Upload("a", b"data")
+
+
 @pytest.mark.parametrize("parts", [[], [part(b"yes", 'name="agree"')]])
 def test_a_form_without_files_is_no_image(parts: list[bytes]) -> None:
     with pytest.raises(NoImage):
@@ -121,9 +135,28 @@ def test_a_file_name_without_its_at_sign_is_told_what_to_send() -> None:
         read(body(part(b"photo.jpg", 'name="file"')))
 
 
-def test_a_form_of_text_is_told_what_to_send() -> None:
-    with pytest.raises(UnsupportedBody, match="-F, not -d"):
-        read(b"file=photo.jpg", "application/x-www-form-urlencoded")
+@pytest.mark.parametrize("sent", [b"file=photo.jpg", b"a line\nof notes.txt\n"])
+def test_what_curl_sends_with_d_or_data_binary_is_told_both_ways(sent: bytes) -> None:
+    ways = r"-F file=@photo\.jpg, or unchanged as the body with --data-binary, not -d"
+    with pytest.raises(UnsupportedBody, match=ways):
+        read(sent, "application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "hinted"),
+    [("application/x-www-form-urlencoded", True), ("text/plain", False), ("image/jpeg", False)],
+)
+def test_only_an_image_that_came_as_a_form_of_text_may_have_been_changed_by_curl(
+    content_type: str, hinted: bool
+) -> None:
+    (upload,) = read(b"\xff\xd8\xff and no newlines", content_type)
+    assert ("curl -d" in upload.hint) == hinted
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+def test_another_body_is_told_how_curl_sends_a_file(content_type: str) -> None:
+    with pytest.raises(UnsupportedBody, match=r"-F file=@photo\.jpg"):
+        read(b"a body of text", content_type)
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json", "multipart/mixed", ""])

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from deployments.common.errors import ImageError
+from deployments.common.errors import ImageError, UndecodableImage
 from deployments.common.settings import Limits
 from deployments.ingress.context import RequestContext
 from deployments.ingress.images.multipart import Upload
@@ -21,6 +21,16 @@ def no_garbage_collector() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+@pytest.mark.parametrize("hint", ["", "; was it changed?"])
+def test_a_broken_image_is_told_with_the_hint_of_its_upload(hint: str) -> None:
+    pipeline = Pipeline(cast("ClassifierClient", None), Limits())
+    upload = Upload("a", b"\xff\xd8\xff and no more", hint)
+    results = asyncio.run(pipeline.run([upload], time.monotonic() + 30, RequestContext()))
+    error = results["a"]
+    assert isinstance(error, UndecodableImage)
+    assert error.message == f"the JPEG file is broken or incomplete{hint}"
 
 
 @pytest.mark.usefixtures("no_garbage_collector")

@@ -147,6 +147,7 @@ async def test_readiness_is_checked_again_after_any_error(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier_client, "HEALTH_CHECK_PERIOD_S", 0.01)
+    monkeypatch.setattr(classifier_client, "RECOVERY_CHECK_PERIOD_S", 0.01)
     handle, checked_again = Handle(), asyncio.Event()
     describe, handle.describe = handle.describe, _Method(_raise(error))
     classifier = RayClassifierClient(cast("Any", handle))
