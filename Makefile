@@ -82,7 +82,7 @@ $(VENV)/bin/python:
 
 # The client comes with its command, `classify`.
 $(VENV)/.serve: requirements.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing into $(VENV), once: a few minutes, and 6.1 GB with CUDA's libraries."
+	@echo "Installing into $(VENV), once: a few minutes, and 6.1 GB with CUDA's libraries. pip prints nothing while it unpacks them, for a minute or two."
 	@echo "Without a GPU, PyTorch's builds for CPUs are smaller: Ctrl-C, then"
 	@echo "'make serve PIP_EXTRA_INDEX_URL=...' with the index that pytorch.org names for them."
 	$(PIP) -r requirements.txt --editable .
