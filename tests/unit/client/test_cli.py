@@ -403,7 +403,8 @@ def make_classify(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
         (tmp_path / name).touch()
 
     def run_make(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        make = ["make", "--makefile", str(ROOT / "Makefile"), "VENV=venv", "--old-file=venv/.serve"]
+        options = ["--no-print-directory", "VENV=venv", "--old-file=venv/.serve"]
+        make = ["make", "--makefile", str(ROOT / "Makefile"), *options]
         return subprocess.run(
             [*make, "classify", *arguments],
             cwd=tmp_path,
