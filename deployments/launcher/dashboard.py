@@ -4,10 +4,12 @@ Until then the launcher holds the address. A dashboard that nobody looks at is s
 """
 
 import asyncio
+import errno
 import socket
 import threading
 from contextlib import closing, suppress
 
+from ray._common.network_utils import build_address
 from ray._private.ray_constants import DEFAULT_DASHBOARD_PORT
 
 from deployments.common.errors import StartupError
@@ -30,7 +32,7 @@ def open_dashboard() -> str:
         return str(node.webui_url)
     listener = _listen(node.dashboard_host)
     host, port = listener.getsockname()[:2]
-    address = f"{node.node_ip_address if host in ANY_ADDRESS else host}:{port}"
+    address = str(build_address(node.node_ip_address if host in ANY_ADDRESS else host, port))
     tunnel = Tunnel(node, address)
     # One thread, which never ends: Linux ends a process with the thread that started it.
     threading.Thread(
@@ -42,8 +44,14 @@ def open_dashboard() -> str:
 def _listen(host: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in PORTS:
-        with suppress(OSError):  # in use
+        try:
             return socket.create_server((host, port), family=family)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise StartupError(
+                    f"Ray's dashboard cannot listen on --dashboard-host {host} "
+                    f"({error.strerror}). Choose an address of this machine."
+                ) from error
     raise StartupError(
         f"the ports {PORTS[0]} to {PORTS[-1]} of {host} are in use: Ray's dashboard needs one. "
         "Stop another Ray, or choose an address of this machine with --dashboard-host."

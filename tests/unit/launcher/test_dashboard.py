@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 
+from deployments.common.errors import StartupError
 from deployments.launcher import dashboard
 from deployments.launcher.local_node import LocalNode
 
@@ -104,6 +105,12 @@ def test_all_interfaces_are_printed_as_the_node_s_address(node: FakeNode) -> Non
     node.host = "0.0.0.0"  # noqa: S104, a test of it
     node.node_ip_address = "192.0.2.7"
     assert dashboard.open_dashboard().startswith("192.0.2.7:")
+
+
+def test_an_address_of_another_machine_is_told(node: FakeNode) -> None:
+    node.host = "192.0.2.7"
+    with pytest.raises(StartupError, match=r"cannot listen on --dashboard-host 192\.0\.2\.7"):
+        dashboard.open_dashboard()
 
 
 def test_a_dashboard_that_does_not_start_is_told_and_tried_again(
