@@ -9,7 +9,6 @@ import socket
 import threading
 from contextlib import closing, suppress
 
-from ray._common.network_utils import build_address
 from ray._private.ray_constants import DEFAULT_DASHBOARD_PORT
 
 from deployments.common.errors import StartupError
@@ -32,7 +31,8 @@ def open_dashboard() -> str:
         return str(node.webui_url)
     listener = _listen(node.dashboard_host)
     host, port = listener.getsockname()[:2]
-    address = str(build_address(node.node_ip_address if host in ANY_ADDRESS else host, port))
+    shown = node.node_ip_address if host in ANY_ADDRESS else host
+    address = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
     tunnel = Tunnel(node, address)
     # One thread, which never ends: Linux ends a process with the thread that started it.
     threading.Thread(
