@@ -1,16 +1,19 @@
 """What the launcher asks of a document beyond its schema, on whatever machine it runs."""
 
 import importlib.util
+import inspect
 import ipaddress
 import math
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
-from ray.serve.config import AutoscalingConfig, ProxyLocation
+from ray._common.utils import import_attr
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, ProxyLocation
 from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
 
 from deployments.common.settings import Settings
-from deployments.launcher.schema_check import Problem
+from deployments.launcher.schema_check import Problem, nearest
 
 CLASSIFIER = "Classifier"
 DEPLOYMENTS = ("Ingress", CLASSIFIER)
@@ -134,3 +137,20 @@ def _check_autoscaling(autoscaling: AutoscalingConfig, path: str) -> Iterator[Pr
     initial = autoscaling.initial_replicas
     if (autoscaling.min_replicas if initial is None else initial) == 0:
         yield Problem(path, "starts no replica, so nothing would be ready. Set initial_replicas.")
+    yield from _check_policy(autoscaling.policy, f"{path}.policy.policy_kwargs")
+
+
+def _check_policy(policy: AutoscalingPolicy, path: str) -> Iterator[Problem]:
+    """What a policy that is a class is made with: Ray finds a mistake only in its controller."""
+    made: Any = import_attr(str(policy.policy_function))
+    if not inspect.isclass(made):
+        return
+    parameters = inspect.signature(made).parameters
+    try:
+        inspect.signature(made).bind(**policy.policy_kwargs)
+    except TypeError:
+        for key in policy.policy_kwargs.keys() - parameters.keys():
+            yield Problem(f"{path}.{key}", f"unknown key. {nearest(key, parameters)}")
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and name not in policy.policy_kwargs:
+                yield Problem(f"{path}.{name}", "is missing.")

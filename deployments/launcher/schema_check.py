@@ -86,7 +86,7 @@ def _check_nested(nested: Nested, value: Any, path: str) -> Iterator[Problem]:
 
 def _check_runtime_env(data: dict[str, Any], path: str) -> Iterator[Problem]:
     for key in data.keys() - RuntimeEnv.known_fields:
-        yield Problem(join(path, key), f"unknown key. {_nearest(key, RuntimeEnv.known_fields)}")
+        yield Problem(join(path, key), f"unknown key. {nearest(key, RuntimeEnv.known_fields)}")
 
 
 def _check_values(model: Model, data: dict[str, Any], path: str) -> Iterator[Problem]:
@@ -140,9 +140,9 @@ def _suggest(key: str, model: Model) -> str:
     levels = [f"'{name}'" for name, each in list_levels() if name and key in each.model_fields]
     if levels:
         return f"It belongs under {' or '.join(dict.fromkeys(levels))}."
-    return _nearest(key, model.model_fields)
+    return nearest(key, model.model_fields)
 
 
-def _nearest(key: str, known: Sequence[str] | Any) -> str:
+def nearest(key: str, known: Sequence[str] | Any) -> str:
     near = difflib.get_close_matches(str(key), list(known), 1)
     return f"Did you mean '{near[0]}'?" if near else "Remove it."

@@ -21,6 +21,11 @@ from tests.unit.launcher.changes import (
 )
 
 
+def policy(**keys: object) -> dict[str, object]:
+    name = "deployments.autoscaling:ImagesInProgress"
+    return {"policy_function": name, "policy_kwargs": keys}
+
+
 def list_problems(document: Document, change: Change) -> list[str]:
     change(document)
     return [str(problem) for problem in find_problems(document)]
@@ -56,6 +61,12 @@ def list_problems(document: Document, change: Change) -> list[str]:
         (ingress(user_config={"max_batch_size": 8}), "[Ingress].user_config", "Classifier only"),
         (classifier(ray_actor_options={"num_cpus": 1}), "ray_actor_options", "'device: cpu'"),
         (autoscaling(min_replicas=0), "autoscaling_config", "Set initial_replicas"),
+        (
+            autoscaling(policy=policy(images_per_replica=8, image_per_replica=8)),
+            "policy.policy_kwargs.image_per_replica",
+            "unknown key. Did you mean 'images_per_replica'?",
+        ),
+        (autoscaling(policy=policy()), "policy_kwargs.images_per_replica", "is missing"),
     ],
 )
 def test_what_could_not_serve_is_refused_by_name(
