@@ -12,9 +12,8 @@ from contextlib import closing, suppress
 from ray._private.ray_constants import DEFAULT_DASHBOARD_PORT
 
 from deployments.common.errors import StartupError
-from deployments.launcher.local_node import LocalNode, global_node
+from deployments.launcher.local_node import LOCALHOST, LocalNode, global_node
 
-LOCALHOST = "127.0.0.1"
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104, compared, not bound
 PORTS = range(DEFAULT_DASHBOARD_PORT, DEFAULT_DASHBOARD_PORT + 50)
 """As many as Ray tries."""
@@ -24,7 +23,7 @@ CHUNK_BYTES = 2**16
 def open_dashboard() -> str:
     """Hold the dashboard's address. Returns its host and port, or those of a joined Ray's.
 
-    Raises StartupError if all ports are in use.
+    Raises StartupError if all ports are in use, or the host is not this machine's.
     """
     node = global_node()
     if not isinstance(node, LocalNode):
@@ -85,21 +84,13 @@ class Tunnel:
     def _find_port(self) -> int | None:
         """The port of the dashboard. Starts it, which blocks the others: they wait for it too."""
         if self._port is None:
-            port = _find_free_port()
             try:
-                self._node.start_dashboard(LOCALHOST, port)
+                self._port = self._node.start_dashboard()
             except Exception as error:  # noqa: BLE001, Ray raises Exception itself
                 print(f"WARNING: Ray's dashboard did not start: {error}", flush=True)
                 return None
             self._node.publish_dashboard(self._address)
-            self._port = port
         return self._port
-
-
-def _find_free_port() -> int:
-    with socket.create_server((LOCALHOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

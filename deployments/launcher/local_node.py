@@ -12,6 +12,7 @@ from ray._private.parameter import RayParams
 
 from deployments.launcher import worker_setup
 
+LOCALHOST = "127.0.0.1"
 DASHBOARD_MODULES = (
     "JobHead",
     "NodeHead",
@@ -46,12 +47,15 @@ class LocalNode(node.Node):
         """The address that it is to listen on."""
         return str(self._ray_params.dashboard_host)
 
-    def start_dashboard(self, host: str, port: int) -> None:
-        """Start Ray's dashboard. Raises an Exception of Ray's, of no narrower class."""
-        self._ray_params.dashboard_host = host
-        vars(self._ray_params)["dashboard_port"] = port  # typed as a bool by mistake
+    def start_dashboard(self) -> int:
+        """Start Ray's dashboard on localhost. Returns its port, the next free one from 8265 on.
+
+        Raises an Exception of Ray's, of no narrower class.
+        """
+        self._ray_params.dashboard_host = LOCALHOST
         with choosing_modules():
             super().start_api_server(include_dashboard=True, raise_on_failure=True)
+        return int(str(self.webui_url).rpartition(":")[2])
 
     def publish_dashboard(self, address: str) -> None:
         """Let Ray's commands find the host and port of the dashboard."""

@@ -16,11 +16,10 @@ from deployments.common.errors import StartupError
 from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.config import Config
 from deployments.launcher.haproxy import describe_ports, is_private
-from deployments.launcher.local_node import starting_side_by_side
+from deployments.launcher.local_node import LOCALHOST, starting_side_by_side
 from deployments.launcher.ports import is_free
 from deployments.launcher.ray_watch import connect
 
-LOCALHOST = "127.0.0.1"
 BIND_HOST = "DENSENET_BIND_HOST"
 """For `deployments.haproxy`: the address of its frontends."""
 

@@ -33,7 +33,9 @@ class RayWatch:
             connect(os.environ["RAY_ADDRESS"])
         except OSError as error:
             if time.monotonic() - self._answered > GONE_AFTER_S:
-                raise RayDied("the Ray that it joined has ended; start it, then this") from error
+                raise RayDied(
+                    "the Ray that it joined has ended. Start that Ray, then this service"
+                ) from error
         else:
             self._answered = time.monotonic()
 
@@ -42,7 +44,7 @@ def connect(address: str) -> None:
     """Try whether something listens there. Raises OSError or ValueError."""
     host, separator, port = address.rpartition(":")
     if separator and "://" not in address:  # not `auto`
-        socket.create_connection((host, int(port)), timeout=ANSWER_WITHIN_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN_S).close()
 
 
 def find_core() -> list[psutil.Process]:

@@ -46,12 +46,13 @@ class FakeNode(LocalNode):
     def start_postponed_monitor(self) -> None:
         self.monitor_started.set()
 
-    def start_dashboard(self, host: str, port: int) -> None:
+    def start_dashboard(self) -> int:
         self.starts += 1
         if self.error:
             raise self.error
-        server = ThreadingHTTPServer((host, port), Page)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server.server_port
 
     def publish_dashboard(self, address: str) -> None:
         self.published.append(address)

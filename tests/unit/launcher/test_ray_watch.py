@@ -6,7 +6,7 @@ import pytest
 
 from deployments.common.errors import RayDied
 from deployments.launcher import ray_watch
-from deployments.launcher.ray_watch import RayWatch
+from deployments.launcher.ray_watch import RayWatch, connect
 
 
 def test_a_joined_ray_is_gone_when_nothing_listens_for_long(
@@ -20,6 +20,11 @@ def test_a_joined_ray_is_gone_when_nothing_listens_for_long(
     monkeypatch.setattr(ray_watch, "GONE_AFTER_S", 0.0)
     with pytest.raises(RayDied, match="the Ray that it joined has ended"):
         watch.check()
+
+
+def test_an_address_of_ipv6_is_reached() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as gcs:
+        connect(f"[::1]:{gcs.getsockname()[1]}")
 
 
 def test_a_joined_ray_without_an_address_of_its_own_is_not_watched(
