@@ -1,29 +1,43 @@
 """What the raylet runs as each worker at first: it becomes the worker.
 
 Ray's own program imports Ray, which takes 0.5 s of CPU, sets up the worker's runtime_env, and
-becomes a Python that imports Ray again. Without a runtime_env there is nothing to set up.
+becomes a Python that imports Ray again. Without a runtime_env there is nothing to set up, and this
+Python runs the worker.
 Runs in: each worker's process, before the worker. Must not import: anything but the standard
 library.
 """
 
+import gc
 import json
 import os
+import runpy
 import sys
 from typing import NoReturn
 
 CONTEXT = "--serialized-runtime-env-context="
 LANGUAGE = "--language="
 WORKER = "default_worker.py"
+GC_THRESHOLD = 50_000
+"""New objects before Python looks for garbage. Imports make hundreds of thousands, and keep them:
+with Python's 700, the search is a tenth of a worker's start."""
 
 
-def main(arguments: list[str]) -> NoReturn:
-    """Become what the arguments say. Ray's own program does the rest, if there is more to do."""
+def main(arguments: list[str]) -> None:
+    """Run the worker of the arguments, or become Ray's own program if there is more to set up."""
     context = _find(CONTEXT, arguments)
     if _is_trivial(json.loads(context or "{}")) and _find(LANGUAGE, arguments) == "PYTHON":
-        kept = [each for each in arguments if not each.startswith((CONTEXT, LANGUAGE))]
-        _become(kept)
-    worker = next(each for each in arguments if each.endswith(WORKER))
-    _become([worker.removesuffix(WORKER) + "setup_worker.py", *arguments])
+        _run([each for each in arguments if not each.startswith((CONTEXT, LANGUAGE))])
+    else:
+        worker = next(each for each in arguments if each.endswith(WORKER))
+        _become([worker.removesuffix(WORKER) + "setup_worker.py", *arguments])
+
+
+def _run(arguments: list[str]) -> None:
+    """As `python *arguments` would, in this process."""
+    gc.set_threshold(GC_THRESHOLD)
+    sys.argv = arguments
+    sys.path[0] = os.path.dirname(arguments[0])
+    runpy.run_path(arguments[0], run_name="__main__")
 
 
 def _become(arguments: list[str]) -> NoReturn:

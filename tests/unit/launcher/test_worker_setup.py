@@ -30,6 +30,31 @@ def test_without_a_runtime_env_it_becomes_the_worker(tmp_path: Path) -> None:
     assert run(tmp_path, *arguments, context) == ["default_worker.py", "--node-id=a b"]
 
 
+def test_the_worker_runs_as_ray_would_run_it(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("")
+    (tmp_path / "default_worker.py").write_text(
+        "import gc, helper, sys\n"
+        "print(__name__, helper.__file__, sys.path[0], gc.get_threshold()[0], sep='\\n')"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            worker_setup.__file__,
+            str(tmp_path / "default_worker.py"),
+            "--language=PYTHON",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "__main__",
+        str(tmp_path / "helper.py"),
+        str(tmp_path),
+        str(worker_setup.GC_THRESHOLD),
+    ]
+
+
 def test_a_runtime_env_is_set_up_by_rays_own_program(tmp_path: Path) -> None:
     for content in ({"env_vars": {"A": "b"}}, {"py_executable": "/usr/bin/other"}):
         arguments = ["--language=PYTHON", CONTEXT + json.dumps(content)]
