@@ -10,12 +10,12 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.floors import Floor, check_floors, check_stub_floors
-from benchmarks.measure import measure_all
+from benchmarks.measure import measure_rounds
 from benchmarks.plot import plot_breakdown, plot_latencies
 from benchmarks.records import Plan
 from benchmarks.report import write_report
@@ -38,27 +38,30 @@ OPEN_WINDOWS = 3
 def main() -> int:
     arguments = parse_arguments()
     results = results_folder(arguments)
-    run = measure(arguments, results)
-    page, line = write_report(run), json.dumps(run.as_json(), allow_nan=False)
-    save(run, page, line, results)
-    print(page)
+    for run in measure(arguments, results):  # three or more: a run may be cut off
+        save(run, results)
+    print(write_report(run))
     announce(run.floors)
-    print(line)
+    print(as_line(run))
     return 0
 
 
-def measure(arguments: argparse.Namespace, results: Path) -> Run:
+def measure(arguments: argparse.Namespace, results: Path) -> Iterator[Run]:
+    """What was measured so far, after each round."""
     plan = make_plan(arguments)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         photos, setup = prepare_setup(arguments, Path(folder))
         machine, setting = describe_machine(), describe_setup(setup, photos)
         systems = choose_systems(arguments.only, setup.model)
-        baseline, records = measure_all(systems, plan, setup, photos)
-    if baseline is None:
-        floors = check_stub_floors(records)
-    else:
-        floors = check_floors(baseline, records, read_scaling(results), arguments.precision)
-    return Run(machine, setting, plan, baseline, records, floors)
+        for baseline, records in measure_rounds(systems, plan, setup, photos):
+            if baseline is None:
+                floors = check_stub_floors(records)
+            else:
+                scaling = read_scaling(results)
+                floors = check_floors(
+                    baseline, records, scaling, setup.precision, plan.p99_bound_ms
+                )
+            yield Run(machine, setting, plan, baseline, records, floors)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -99,9 +102,13 @@ def read_scaling(results: Path) -> Mapping[str, Any] | None:
     return scaling
 
 
-def save(run: Run, page: str, line: str, results: Path) -> None:
-    (results / "README.md").write_text(page)
-    (results / "results.json").write_text(f"{line}\n")
+def as_line(run: Run) -> str:
+    return json.dumps(run.as_json(), allow_nan=False)
+
+
+def save(run: Run, results: Path) -> None:
+    (results / "README.md").write_text(write_report(run))
+    (results / "results.json").write_text(f"{as_line(run)}\n")
     if run.baseline:
         plot_latencies(run.records, run.baseline, run.plan, results / "latency.png")
     if run.service:

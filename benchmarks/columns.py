@@ -9,7 +9,6 @@ from statistics import median
 from benchmarks.floors import MIB
 from benchmarks.records import KNEE_FRACTIONS, BaselineRecord, Record
 from benchmarks.run import Run
-from testing.latency import Point
 from testing.tables import write_table
 
 
@@ -60,7 +59,7 @@ def _columns(run: Run) -> Iterator[Column]:
         lambda baseline: f"{median(baseline.single_ms):.1f}",
     )
     if run.plan.open_s:
-        yield from _knee_columns()
+        yield from _knee_columns(run.plan.p99_bound_ms)
     yield Column("memory, MB", lambda record: f"{record.proportional_bytes / MIB:.0f}")
     yield Column(
         "answers right",
@@ -69,15 +68,22 @@ def _columns(run: Run) -> Iterator[Column]:
     )
 
 
-def _knee_columns() -> Iterator[Column]:
-    yield Column("knee, 1/s", lambda record: "-" if record.knee is None else f"{record.knee:.1f}")
+def _knee_columns(p99_bound_ms: float) -> Iterator[Column]:
+    yield Column("knee, 1/s", partial(_knee, p99_bound_ms=p99_bound_ms))
     for fraction in KNEE_FRACTIONS:
         heading = f"p50 / p99 at {fraction:.0%}, ms"
-        yield Column(heading, partial(_latencies_at_knee, fraction=fraction))
+        at_knee = partial(_latencies_at_knee, fraction=fraction, p99_bound_ms=p99_bound_ms)
+        yield Column(heading, at_knee)
 
 
-def _latencies_at_knee(record: Record, fraction: float) -> str:
-    return _latencies(record.point_at_knee(fraction))
+def _knee(record: Record, p99_bound_ms: float) -> str:
+    knee = record.knee(p99_bound_ms)
+    return "-" if knee is None else f"{knee:.1f}"
+
+
+def _latencies_at_knee(record: Record, fraction: float, p99_bound_ms: float) -> str:
+    found = record.latencies_at_knee(fraction, p99_bound_ms)
+    return " / ".join(map(_ms, found)) if found else "-"
 
 
 def spread(values: Sequence[float]) -> str:
@@ -90,10 +96,6 @@ def spread(values: Sequence[float]) -> str:
 def _percent(share: float) -> str:
     """Rounded down: 100 % is said of all answers only."""
     return f"{math.floor(1000 * share) / 10:g}%"
-
-
-def _latencies(point: Point | None) -> str:
-    return "-" if point is None else f"{_ms(point.p50_ms)} / {_ms(point.p99_ms)}"
 
 
 def _ms(value_ms: float) -> str:

@@ -82,14 +82,15 @@ def _write_photos(photos: Photos, folder: Path) -> list[Path]:
     return paths
 
 
-def measure_all(
+def measure_rounds(
     systems: Sequence[System],
     plan: Plan,
     setup: Setup,
     photos: Photos,
-) -> tuple[BaselineRecord | None, list[Record]]:
+) -> Iterator[tuple[BaselineRecord | None, list[Record]]]:
     """Every system once a round, the first one another each round; no baseline of the stub.
 
+    Yields all that was measured so far, after each round.
     Raises StartFailed if the baseline itself cannot be measured.
     """
     baseline = BaselineRecord() if setup.model == DENSENET else None
@@ -103,7 +104,7 @@ def measure_all(
             if record.refused is None:
                 log(f"round {number + 1} of {plan.rounds}: {system.title}")
                 _take_turn(system, record, plan, setup, photos, number)
-    return baseline, list(records.values())
+        yield baseline, list(records.values())
 
 
 def _prepare(system: System, setup: Setup) -> Record:

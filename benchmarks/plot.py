@@ -23,7 +23,7 @@ def plot_latencies(
     """p50 and p99 against the rate of Poisson arrivals, all systems."""
     figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
     for number, record in enumerate(record for record in records if record.sweep):
-        points = [point for point in record.sweep if math.isfinite(point.p99_ms)]
+        points = [point for point in record.curve if math.isfinite(point.p99_ms)]
         rates = [point.rate for point in points]
         colour = f"C{number}"
         p99s_ms = [point.p99_ms for point in points]

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
-from testing.latency import Point
+from testing.latency import Point, find_knee, latencies_at, median_point
 from testing.processes import Usage
 
 KNEE_FRACTIONS = (0.3, 0.7, 1.0)
+"""Of the knee: where latencies are reported."""
 IMAGES_A_LARGE_REQUEST = 8
 
 
@@ -60,7 +61,7 @@ class Record:
     refused: why it took no part. singles, eights: requests of one image and of eight, several
     in flight; lone: of one image, one after another. answers, right: images of all responses,
     and those whose class is the right one.
-    at_knee: latencies by the fraction of the knee that was offered.
+    sweep: by the fraction of the closed loop's rate of the same round, what came of it each round.
     timings_ms: means of `Server-Timing`, and of the latency itself as `total`, by load.
     """
 
@@ -73,9 +74,7 @@ class Record:
     lone: Load = field(default_factory=lambda: Load(1))
     singles: Load = field(default_factory=lambda: Load(1))
     eights: Load = field(default_factory=lambda: Load(IMAGES_A_LARGE_REQUEST))
-    sweep: list[Point] = field(default_factory=list)
-    knee: float | None = None
-    at_knee: dict[float, list[float]] = field(default_factory=dict)
+    sweep: dict[float, list[Point]] = field(default_factory=dict)
     memory: dict[str, Usage] = field(default_factory=dict)
     timings_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
@@ -92,10 +91,19 @@ class Record:
     def proportional_bytes(self) -> int:
         return sum(usage.proportional_bytes for usage in self.memory.values())
 
-    def point_at_knee(self, fraction: float) -> Point | None:
-        if self.knee is None or fraction not in self.at_knee:
-            return None
-        return Point(fraction * self.knee, tuple(self.at_knee[fraction]))
+    @property
+    def curve(self) -> list[Point]:
+        """Medians over the rounds."""
+        return [median_point(points) for points in self.sweep.values()]
+
+    def knee(self, p99_bound_ms: float) -> float | None:
+        """Requests a second at which the p99 passes the bound."""
+        return find_knee(self.curve, p99_bound_ms)
+
+    def latencies_at_knee(self, fraction: float, p99_bound_ms: float) -> tuple[float, float] | None:
+        """The p50 and the p99 at this fraction of the knee, ms."""
+        knee = self.knee(p99_bound_ms)
+        return None if knee is None else latencies_at(self.curve, fraction * knee)
 
 
 @dataclass

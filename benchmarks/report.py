@@ -46,8 +46,10 @@ def _legend(run: Run) -> Iterator[str]:
     if run.plan.open_s:
         yield (
             "Knee: the rate of Poisson arrivals at which the p99 passes "
-            f"{run.plan.p99_bound_ms:g} ms; latencies are from the intended time of sending, at "
-            "these fractions of it, and a failed request's is infinite."
+            f"{run.plan.p99_bound_ms:g} ms. Each round offers fractions of its own rate of "
+            "singles. The knee, and the latencies at fractions of it, lie between the medians over "
+            "the rounds. "
+            "Latencies are from the intended time of sending, and a failed request's is infinite."
         )
     generator = [ms for record in run.records for ms in record.singles.generator_cpu_ms]
     if generator:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.floors import Floor
-from benchmarks.records import BaselineRecord, Plan, Record
-from testing.latency import Point
+from benchmarks.records import KNEE_FRACTIONS, BaselineRecord, Plan, Record
 
 
 @dataclass(frozen=True)
@@ -34,31 +33,26 @@ class Run:
             "setting": dict(self.setting),
             "plan": asdict(self.plan),
             "baseline": self.baseline and asdict(self.baseline),
-            "systems": [_record_as_json(record) for record in self.records],
+            "systems": [_record_as_json(record, self.plan) for record in self.records],
             "floors": [floor.as_json() for floor in self.floors],
         }
         finite: dict[str, Any] = _finite(whole)
         return finite
 
 
-def _record_as_json(record: Record) -> dict[str, Any]:
+def _record_as_json(record: Record, plan: Plan) -> dict[str, Any]:
+    found = {
+        fraction: record.latencies_at_knee(fraction, plan.p99_bound_ms)
+        for fraction in KNEE_FRACTIONS
+    }
     return asdict(record) | {
         "accuracy": record.accuracy,
-        "sweep": [_point_as_json(point) for point in record.sweep],
-        "at_knee": {f"{f:g}": _point_as_json(record.point_at_knee(f)) for f in record.at_knee},
+        "knee": record.knee(plan.p99_bound_ms),
+        "at_knee": {
+            f"{fraction:g}": found_ms and dict(zip(("p50_ms", "p99_ms"), found_ms, strict=True))
+            for fraction, found_ms in found.items()
+        },
         "errors": dict(record.errors),  # asdict takes a Counter apart wrongly
-    }
-
-
-def _point_as_json(point: Point | None) -> dict[str, float] | None:
-    if point is None:
-        return None
-    return {
-        "rate": point.rate,
-        "p50_ms": point.p50_ms,
-        "p99_ms": point.p99_ms,
-        "requests": len(point.latencies_ms),
-        "failed": point.failed,
     }
 
 

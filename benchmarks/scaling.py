@@ -41,6 +41,7 @@ from testing.processes import Server, StartFailed
 
 REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
 """Of the Classifier and of the Ingress."""
+ROUNDS = 4
 SIZES = (
     ("JPEG", 367, 275),
     ("JPEG", 1152, 864),
@@ -62,7 +63,7 @@ def main() -> int:
         photos, setup = prepare_setup(arguments, Path(folder))
         machine = describe_machine()
         service = Scaling(setup, photos, arguments.concurrency, arguments.seconds)
-        replicas = service.measure_replicas()
+        replicas = service.measure_replicas(1 if arguments.quick else ROUNDS)
         sizes = service.measure_sizes()
         samples = service.measure_memory(arguments.requests)
     found = as_json(machine, replicas, sizes, samples)
@@ -107,20 +108,25 @@ class Scaling:
         with running(launch, SERVICE.encoding, self._photos, port, log) as started:
             yield started
 
-    def measure_replicas(self) -> list[ReplicaRate]:
-        rates = []
-        for classifiers, ingresses in REPLICAS:
-            log(f"{classifiers} Classifier and {ingresses} Ingress replicas")
-            # A share of a core each, so that Ray finds room for them on a small machine.
-            share = {"ray_actor_options": {"num_cpus": CORES / 8}}
-            changes: dict[str, Mapping[str, Any]] = {
-                "Classifier": {"num_replicas": classifiers},
-                "Ingress": {"num_replicas": ingresses} | share,
-            }
-            with self._service(**changes) as (_, target):
-                outcome = self._load(target, self._singles, self._window_s, self._window_s / 4)
-            rates.append(ReplicaRate(classifiers, ingresses, outcome.images_per_s))
+    def measure_replicas(self, rounds: int) -> list[ReplicaRate]:
+        """In turns, every other round backwards: so the machine's drift is shared by all."""
+        rates = [ReplicaRate(*each) for each in REPLICAS]
+        for number in range(rounds):
+            for rate in rates[:: -1 if number % 2 else 1]:
+                rate.images_per_s.append(self._measure_replicas(rate.classifiers, rate.ingresses))
         return rates
+
+    def _measure_replicas(self, classifiers: int, ingresses: int) -> float:
+        log(f"{classifiers} Classifier and {ingresses} Ingress replicas")
+        # A share of a core each, so that Ray finds room for them on a small machine.
+        share = {"ray_actor_options": {"num_cpus": CORES / 8}}
+        changes: dict[str, Mapping[str, Any]] = {
+            "Classifier": {"num_replicas": classifiers},
+            "Ingress": {"num_replicas": ingresses} | share,
+        }
+        with self._service(**changes) as (_, target):
+            outcome = self._load(target, self._singles, self._window_s, self._window_s / 4)
+        return outcome.images_per_s
 
     def measure_sizes(self) -> list[SizeRate]:
         with self._service(args=ROOMY) as (_, target):

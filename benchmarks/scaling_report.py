@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.columns import spread
 from benchmarks.plot import plot_scaling
 from testing.tables import write_table
 
@@ -20,9 +21,11 @@ fill first, and what is freed is given back now and then."""
 
 @dataclass(frozen=True)
 class ReplicaRate:
+    """images_per_s: one value a round."""
+
     classifiers: int
     ingresses: int
-    images_per_s: float
+    images_per_s: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,11 @@ def write_page(
         "# Cost as the work grows",
         "Made by `make bench-scaling`, on the machine described at the end.",
         "## Replicas",
+        "Medians (least to most) of rounds, in which the numbers of replicas take turns.",
         write_table(
             ("Classifier replicas", "Ingress replicas", "images/s"),
             [
-                (str(each.classifiers), str(each.ingresses), f"{each.images_per_s:.1f}")
+                (str(each.classifiers), str(each.ingresses), spread(each.images_per_s))
                 for each in replicas
             ],
         ),
@@ -152,7 +156,7 @@ def draw(
     formats = dict.fromkeys(each.image_format for each in sizes)
     roles = ("ingress", "classifier", "haproxy")
     plot_scaling(
-        {f"{each.classifiers} + {each.ingresses}": each.images_per_s for each in replicas},
+        {f"{each.classifiers} + {each.ingresses}": median(each.images_per_s) for each in replicas},
         {
             name: [
                 (each.megapixels, each.images_per_s) for each in sizes if each.image_format == name

@@ -8,14 +8,15 @@ from dataclasses import replace
 from statistics import fmean
 
 from benchmarks.load import Outcome, Target, closed_loop, open_loop
-from benchmarks.records import KNEE_FRACTIONS, Load, Plan, Record
+from benchmarks.records import Load, Plan, Record
 from testing.encodings import Encoding, Payload
-from testing.latency import Point, find_knee, percentile, poisson_arrivals
+from testing.latency import Point, percentile, poisson_arrivals
 from testing.photos import Photos
 from testing.processes import Server, Usage
 
-SWEEP_FRACTIONS = (0.4, 0.6, 0.8, 0.95, 1.1)
-"""Of the closed-loop rate of the same session."""
+SWEEP_FRACTIONS = (0.15, 0.4, 0.6, 0.8, 1.0)
+"""Of the closed-loop rate of the same session: machines were seen to change their speed by a third
+from one round to the next."""
 
 
 def encode(encoding: Encoding, photos: Photos, images: int) -> list[Payload]:
@@ -36,7 +37,7 @@ class Session:
         self._singles = encode(encoding, photos, 1)
 
     def run(self, server: Server, target: Target, number: int) -> None:
-        """`number` is the round's, from 0. The first finds the knee, the others use it."""
+        """`number` is the round's, from 0: other arrivals each round, the same for all systems."""
         target = replace(target, timeout_s=self._plan.timeout_s)
         record, in_flight = self._record, self._plan.concurrency
         self._measure("lone", record.lone, server, target, 1)
@@ -73,26 +74,14 @@ class Session:
             self._record.right += sum(a == b for a, b in zip(found, expected, strict=True))
 
     def _measure_openly(self, target: Target, number: int) -> None:
-        if number == 0:
-            self._find_knee(target, self._record.singles.images_per_s[-1])
-        if number > 0 or self._plan.rounds == 1:
-            self._measure_at_knee(target, number)
-
-    def _find_knee(self, target: Target, closed_rate: float) -> None:
-        if not closed_rate:
-            return  # nothing was answered within the window: there is no rate to start from
-        for step, fraction in enumerate(SWEEP_FRACTIONS):
+        closed_rate = self._record.singles.images_per_s[-1]
+        # If nothing was answered within the window, there is no rate to start from.
+        for step, fraction in enumerate(SWEEP_FRACTIONS if closed_rate else ()):
             rate = fraction * closed_rate
-            outcome = self._open(target, rate, seed=step)
-            self._record.sweep.append(Point(rate, tuple(outcome.latencies_ms)))
-        self._record.knee = find_knee(self._record.sweep, self._plan.p99_bound_ms)
-
-    def _measure_at_knee(self, target: Target, number: int) -> None:
-        for fraction in KNEE_FRACTIONS if self._record.knee else ():
-            rate = fraction * (self._record.knee or 0)
-            outcome = self._open(target, rate, seed=100 * number + round(10 * fraction))
-            self._record.at_knee.setdefault(fraction, []).extend(outcome.latencies_ms)
-            self._note(f"{fraction:.0%} of the knee", outcome)
+            outcome = self._open(target, rate, seed=100 * number + step)
+            point = Point.of(rate, outcome.latencies_ms)
+            self._record.sweep.setdefault(fraction, []).append(point)
+            self._note(f"open, {fraction:.0%} of singles", outcome)
 
     def _open(self, target: Target, rate: float, seed: int) -> Outcome:
         arrivals_s = poisson_arrivals(rate, self._plan.open_s, seed)

@@ -124,7 +124,7 @@ class Overload:
         points = []
         for fraction in SWEEP:
             rate = fraction * CAPACITY
-            point = Point(rate, tuple(_latencies_ms(self._load(rate))))
+            point = Point.of(rate, _latencies_ms(self._load(rate)))
             log(f"{rate:.0f} requests/s: p99 {point.p99_ms:.0f} ms")
             points.append(point)
         knee = find_knee(points, P99_BOUND_MS)

@@ -6,6 +6,9 @@ A request that failed or timed out has an infinite latency: it counts in every p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Self
 
 import numpy as np
 
@@ -34,19 +37,31 @@ class Point:
     """What came of one offered rate of requests a second."""
 
     rate: float
-    latencies_ms: tuple[float, ...]
+    p50_ms: float
+    p99_ms: float
+    requests: int
+    failed: int
 
-    @property
-    def p50_ms(self) -> float:
-        return percentile(self.latencies_ms, 50)
+    @classmethod
+    def of(cls, rate: float, latencies_ms: Sequence[float]) -> Self:
+        return cls(
+            rate,
+            percentile(latencies_ms, 50),
+            percentile(latencies_ms, 99),
+            len(latencies_ms),
+            sum(map(math.isinf, latencies_ms)),
+        )
 
-    @property
-    def p99_ms(self) -> float:
-        return percentile(self.latencies_ms, 99)
 
-    @property
-    def failed(self) -> int:
-        return sum(math.isinf(latency_ms) for latency_ms in self.latencies_ms)
+def median_point(points: Sequence[Point]) -> Point:
+    """Medians of all but the requests, which are counted together."""
+    return Point(
+        median(point.rate for point in points),
+        median(point.p50_ms for point in points),
+        median(point.p99_ms for point in points),
+        sum(point.requests for point in points),
+        sum(point.failed for point in points),
+    )
 
 
 def find_knee(points: Sequence[Point], p99_bound_ms: float) -> float | None:
@@ -70,3 +85,25 @@ def _crossing(kept: Point, missed: Point, p99_bound_ms: float) -> float:
         return kept.rate
     way = math.log(p99_bound_ms / kept.p99_ms) / math.log(missed.p99_ms / kept.p99_ms)
     return kept.rate + way * (missed.rate - kept.rate)
+
+
+def latencies_at(points: Sequence[Point], rate: float) -> tuple[float, float] | None:
+    """The p50 and the p99 at a rate between two that were offered, ms. None outside of them.
+
+    On straight lines in the logarithm of the latency.
+    """
+    for below, above in pairwise(sorted(points, key=lambda point: point.rate)):
+        if below.rate <= rate <= above.rate:
+            way = (rate - below.rate) / (above.rate - below.rate)
+            return (
+                _between(below.p50_ms, above.p50_ms, way),
+                _between(below.p99_ms, above.p99_ms, way),
+            )
+    return None
+
+
+def _between(low_ms: float, high_ms: float, way: float) -> float:
+    """Infinite if one of them is, and lies on the way."""
+    if way in (0, 1):
+        return high_ms if way else low_ms
+    return math.exp((1 - way) * math.log(low_ms) + way * math.log(high_ms))
