@@ -185,7 +185,7 @@ def _growth_percent(scaling: Mapping[str, Any] | None) -> float | None:
 def _replica_slowdown(scaling: Mapping[str, Any] | None) -> float | None:
     """How many times slower the worst number of replicas is than one that it exceeds.
 
-    The median over the rounds: the machine's speed changes between them.
+    The median over the turns: the machine's speed changes between them.
     """
     if scaling is None:
         return None

@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from benchmarks.measure import running
 from benchmarks.scaling_report import (
     MIB,
     SIZES_IN_FLIGHT,
+    Found,
     ReplicaRate,
     Sample,
     SizeRate,
-    as_json,
     draw,
+    read_found,
     write_page,
 )
 from benchmarks.session import encode
@@ -39,9 +40,10 @@ from testing.pictures import encode as encode_picture
 from testing.ports import find_free_port
 from testing.processes import Server, StartFailed
 
+PARTS = ("replicas", "sizes", "memory")
 REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
 """Of the Classifier and of the Ingress."""
-ROUNDS = 4
+TURNS = 16
 SIZES = (
     ("JPEG", 367, 275),
     ("JPEG", 1152, 864),
@@ -59,19 +61,24 @@ ROOMY = {"limits": {"max_image_bytes": 128 * MIB, "max_request_bytes": 512 * MIB
 def main() -> int:
     arguments = parse_arguments()
     results = results_folder(arguments)
+    found = read_found(results / "scaling.json") if arguments.only else Found()
+    wanted = arguments.only or PARTS
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         photos, setup = prepare_setup(arguments, Path(folder))
-        machine = describe_machine()
+        found.machine = describe_machine()
         service = Scaling(setup, photos, arguments.concurrency, arguments.seconds)
-        replicas = service.measure_replicas(1 if arguments.quick else ROUNDS)
-        sizes = service.measure_sizes()
-        samples = service.measure_memory(arguments.requests)
-    found = as_json(machine, replicas, sizes, samples)
-    line = json.dumps(found, allow_nan=False)
-    page = write_page(machine, replicas, sizes, samples)
+        if "replicas" in wanted:
+            turns = 2 if arguments.quick else TURNS
+            found.replicas = service.measure_replicas(turns, arguments.seconds / 2)
+        if "sizes" in wanted:
+            found.sizes = service.measure_sizes()
+        if "memory" in wanted:
+            found.samples = service.measure_memory(arguments.requests)
+    line = json.dumps(found.as_json(), allow_nan=False)
+    page = write_page(found)
     (results / "scaling.md").write_text(page)
     (results / "scaling.json").write_text(f"{line}\n")
-    draw(replicas, sizes, samples, results / "scaling.png")
+    draw(found, results / "scaling.png")
     print(page)
     print(line)
     return 0
@@ -84,6 +91,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of each window of load")
     parser.add_argument("--requests", type=int, help="served while memory is watched")
     parser.add_argument("--concurrency", type=int, default=16, help="images in flight")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, metavar="PART", help="keep the other parts' results"
+    )
     arguments = parser.parse_args()
     arguments.seconds = arguments.seconds or (2.0 if arguments.quick else 8.0)
     arguments.requests = arguments.requests or (200 if arguments.quick else 10_000)
@@ -108,15 +118,23 @@ class Scaling:
         with running(launch, SERVICE.encoding, self._photos, port, log) as started:
             yield started
 
-    def measure_replicas(self, rounds: int) -> list[ReplicaRate]:
-        """In turns, every other round backwards: so the machine's drift is shared by all."""
+    def measure_replicas(self, turns: int, window_s: float) -> list[ReplicaRate]:
+        """All services run at once and are loaded in turns of seconds, every other turn backwards.
+
+        The speed of a machine was seen to change by a third within a minute, which is more than
+        replicas make up.
+        """
         rates = [ReplicaRate(*each) for each in REPLICAS]
-        for number in range(rounds):
-            for rate in rates[:: -1 if number % 2 else 1]:
-                rate.images_per_s.append(self._measure_replicas(rate.classifiers, rate.ingresses))
+        with ExitStack() as services:
+            targets = [self._start(services, rate.classifiers, rate.ingresses) for rate in rates]
+            for turn in range(turns):
+                log(f"replicas, turn {turn + 1} of {turns}")
+                for rate, target in [*zip(rates, targets, strict=True)][:: -1 if turn % 2 else 1]:
+                    outcome = self._load(target, self._singles, window_s, window_s / 4)
+                    rate.images_per_s.append(outcome.images_per_s)
         return rates
 
-    def _measure_replicas(self, classifiers: int, ingresses: int) -> float:
+    def _start(self, services: ExitStack, classifiers: int, ingresses: int) -> Target:
         log(f"{classifiers} Classifier and {ingresses} Ingress replicas")
         # A share of a core each, so that Ray finds room for them on a small machine.
         share = {"ray_actor_options": {"num_cpus": CORES / 8}}
@@ -124,9 +142,8 @@ class Scaling:
             "Classifier": {"num_replicas": classifiers},
             "Ingress": {"num_replicas": ingresses} | share,
         }
-        with self._service(**changes) as (_, target):
-            outcome = self._load(target, self._singles, self._window_s, self._window_s / 4)
-        return outcome.images_per_s
+        _, target = services.enter_context(self._service(**changes))
+        return target
 
     def measure_sizes(self) -> list[SizeRate]:
         with self._service(args=ROOMY) as (_, target):

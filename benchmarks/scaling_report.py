@@ -1,5 +1,6 @@
 """Cost as the work grows, in words, as JSON and as a picture."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,7 @@ fill first, and what is freed is given back now and then."""
 
 @dataclass(frozen=True)
 class ReplicaRate:
-    """images_per_s: one value a round."""
+    """images_per_s: one value a turn."""
 
     classifiers: int
     ingresses: int
@@ -70,44 +71,57 @@ def growth_percent(samples: Sequence[Sample]) -> dict[str, float]:
     }
 
 
-def as_json(
-    machine: Mapping[str, str],
-    replicas: Sequence[ReplicaRate],
-    sizes: Sequence[SizeRate],
-    samples: Sequence[Sample],
-) -> dict[str, Any]:
-    """`memory.growth_percent` is of the replica that grew most."""
-    by_role = growth_percent(samples)
-    return {
-        "machine": dict(machine),
-        "replicas": [asdict(each) for each in replicas],
-        "sizes": [asdict(each) for each in sizes],
-        "memory": {
-            "requests": samples[-1].requests,
-            "growth_percent": max(by_role.get(role, 0.0) for role in ("ingress", "classifier")),
-            "growth_percent_by_process": by_role,
-            "samples": [asdict(sample) for sample in samples],
-        },
-    }
+@dataclass
+class Found:
+    """All that was measured."""
+
+    machine: Mapping[str, str] = field(default_factory=dict)
+    replicas: Sequence[ReplicaRate] = ()
+    sizes: Sequence[SizeRate] = ()
+    samples: Sequence[Sample] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """`memory.growth_percent` is of the replica that grew most."""
+        by_role = growth_percent(self.samples)
+        return {
+            "machine": dict(self.machine),
+            "replicas": [asdict(each) for each in self.replicas],
+            "sizes": [asdict(each) for each in self.sizes],
+            "memory": {
+                "requests": self.samples[-1].requests,
+                "growth_percent": max(by_role.get(role, 0.0) for role in ("ingress", "classifier")),
+                "growth_percent_by_process": by_role,
+                "samples": [asdict(sample) for sample in self.samples],
+            },
+        }
 
 
-def write_page(
-    machine: Mapping[str, str],
-    replicas: Sequence[ReplicaRate],
-    sizes: Sequence[SizeRate],
-    samples: Sequence[Sample],
-) -> str:
+def read_found(path: Path) -> Found:
+    """What an earlier run has written."""
+    found = json.loads(path.read_text())
+    return Found(
+        found["machine"],
+        [ReplicaRate(**each) for each in found["replicas"]],
+        [SizeRate(**each) for each in found["sizes"]],
+        [Sample(**each) for each in found["memory"]["samples"]],
+    )
+
+
+def write_page(found: Found) -> str:
     """The page in `benchmarks/results`, whole."""
     parts = [
         "# Cost as the work grows",
         "Made by `make bench-scaling`, on the machine described at the end.",
         "## Replicas",
-        "Medians (least to most) of rounds, in which the numbers of replicas take turns.",
+        (
+            f"Medians (least to most) of {len(found.replicas[0].images_per_s)} turns of some seconds, "
+            "with all these services running at once: compare, and see the benchmark for rates."
+        ),
         write_table(
             ("Classifier replicas", "Ingress replicas", "images/s"),
             [
                 (str(each.classifiers), str(each.ingresses), spread(each.images_per_s))
-                for each in replicas
+                for each in found.replicas
             ],
         ),
         "## Image size",
@@ -119,12 +133,14 @@ def write_page(
                 "images/s",
                 f"p50, ms, {SIZES_IN_FLIGHT} in flight",
             ),
-            [_size_row(each) for each in sizes],
+            [_size_row(each) for each in found.sizes],
         ),
-        f"## Memory over {samples[-1].requests} requests",
-        write_table(("process", "settled, MB", "at the end, MB", "growth"), _memory_rows(samples)),
+        f"## Memory over {found.samples[-1].requests} requests",
+        write_table(
+            ("process", "settled, MB", "at the end, MB", "growth"), _memory_rows(found.samples)
+        ),
         "![Scaling](scaling.png)",
-        write_table(("what", "value"), list(machine.items())),
+        write_table(("what", "value"), list(found.machine.items())),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -147,26 +163,26 @@ def _memory_rows(samples: Sequence[Sample]) -> list[tuple[str, ...]]:
     ]
 
 
-def draw(
-    replicas: Sequence[ReplicaRate],
-    sizes: Sequence[SizeRate],
-    samples: Sequence[Sample],
-    path: Path,
-) -> None:
-    formats = dict.fromkeys(each.image_format for each in sizes)
+def draw(found: Found, path: Path) -> None:
+    formats = dict.fromkeys(each.image_format for each in found.sizes)
     roles = ("ingress", "classifier", "haproxy")
     plot_scaling(
-        {f"{each.classifiers} + {each.ingresses}": median(each.images_per_s) for each in replicas},
+        {
+            f"{each.classifiers} + {each.ingresses}": median(each.images_per_s)
+            for each in found.replicas
+        },
         {
             name: [
-                (each.megapixels, each.images_per_s) for each in sizes if each.image_format == name
+                (each.megapixels, each.images_per_s)
+                for each in found.sizes
+                if each.image_format == name
             ]
             for name in formats
         },
         {
             role: [
                 (sample.requests, sample.resident_bytes[role] / MIB)
-                for sample in samples
+                for sample in found.samples
                 if role in sample.resident_bytes
             ]
             for role in roles
