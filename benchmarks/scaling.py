@@ -44,6 +44,7 @@ PARTS = ("replicas", "sizes", "memory")
 REPLICAS = ((1, 1), (1, 2), (2, 1), (2, 2))
 """Of the Classifier and of the Ingress."""
 TURNS = 16
+TURN_S = 4.0
 SIZES = (
     ("JPEG", 367, 275),
     ("JPEG", 1152, 864),
@@ -69,7 +70,7 @@ def main() -> int:
         service = Scaling(setup, photos, arguments.concurrency, arguments.seconds)
         if "replicas" in wanted:
             turns = 2 if arguments.quick else TURNS
-            found.replicas = service.measure_replicas(turns, arguments.seconds / 2)
+            found.replicas = service.measure_replicas(turns)
         if "sizes" in wanted:
             found.sizes = service.measure_sizes()
         if "memory" in wanted:
@@ -118,7 +119,7 @@ class Scaling:
         with running(launch, SERVICE.encoding, self._photos, port, log) as started:
             yield started
 
-    def measure_replicas(self, turns: int, window_s: float) -> list[ReplicaRate]:
+    def measure_replicas(self, turns: int) -> list[ReplicaRate]:
         """All services run at once and are loaded in turns of seconds, every other turn backwards.
 
         The speed of a machine was seen to change by a third within a minute, which is more than
@@ -130,7 +131,7 @@ class Scaling:
             for turn in range(turns):
                 log(f"replicas, turn {turn + 1} of {turns}")
                 for rate, target in [*zip(rates, targets, strict=True)][:: -1 if turn % 2 else 1]:
-                    outcome = self._load(target, self._singles, window_s, window_s / 4)
+                    outcome = self._load(target, self._singles, TURN_S, TURN_S / 4)
                     rate.images_per_s.append(outcome.images_per_s)
         return rates
 

@@ -114,8 +114,8 @@ def write_page(found: Found) -> str:
         "Made by `make bench-scaling`, on the machine described at the end.",
         "## Replicas",
         (
-            f"Medians (least to most) of {len(found.replicas[0].images_per_s)} turns of some seconds, "
-            "with all these services running at once: compare, and see the benchmark for rates."
+            f"Medians (least to most) of {len(found.replicas[0].images_per_s)} turns of seconds, "
+            "with all these services running at once. Compare them only with each other."
         ),
         write_table(
             ("Classifier replicas", "Ingress replicas", "images/s"),
