@@ -16,7 +16,11 @@ from deployments.classifier.executor import ModelExecutor
 from deployments.classifier.queued_request import QueuedRequest
 from deployments.common import tracing
 from deployments.common.errors import ServiceError
-from deployments.common.replica import application_name, survive_a_full_disk
+from deployments.common.replica import (
+    application_name,
+    collect_garbage,
+    survive_a_full_disk,
+)
 from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch, ModelInfo
 from deployments.common.settings import DRAIN_TIMEOUT_S, BatchingConfig, read_batching_config
 from deployments.model.base import Model
@@ -45,6 +49,7 @@ class Classifier:
         self._warm_batch_size = model.max_batch_size
         self._config = BatchingConfig()
         self._batcher = DynamicBatcher(self._predict, model.max_batch_size, model.streams)
+        collect_garbage()
 
     async def reconfigure(self, user_config: dict[str, object]) -> None:
         """Take a new BatchingConfig, live; a bad one changes nothing and is logged."""

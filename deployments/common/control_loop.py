@@ -10,7 +10,7 @@ import threading
 
 from ray.serve._private import controller, controller_health_metrics_tracker, deployment_state
 
-START_S = 30.0
+START_S = 15.0
 """Of Ray's own interval, 0.1 s."""
 STEADY_INTERVAL_S = 0.5
 """What a new version, a lost replica or a decision of the autoscaler may wait for a turn."""

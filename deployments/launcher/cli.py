@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deployments.common.errors import RayDied, StartupError
 from deployments.launcher.haproxy import is_private
+from deployments.launcher.worker_setup import collect_garbage_later
 
 DESCRIPTION = """\
 Serve a configuration until SIGINT or SIGTERM: start a local Ray (or join the one that
@@ -18,6 +19,7 @@ when the service cannot start.
 def main() -> int:
     """Run until stopped. Returns the exit status."""
     arguments = parse_arguments()
+    collect_garbage_later()
     try:
         return check(arguments) if arguments.check else serve(arguments)
     except StartupError as error:

@@ -23,6 +23,9 @@ DASHBOARD_MODULES = (
 )
 """What the commands `serve` and `ray` and most pages need. The others are for Ray Data, Ray Train,
 Grafana and lists of events: four processes, each with an import of a second."""
+WORKERS = 6
+"""Processes that a start needs: Serve's controller, its two proxies, the import of the application,
+an Ingress, a Classifier."""
 
 
 class LocalNode(node.Node):
@@ -31,6 +34,13 @@ class LocalNode(node.Node):
     def __init__(self, ray_params: RayParams, **options: Any) -> None:
         ray_params.setup_worker_path = worker_setup.__file__
         super().__init__(ray_params=ray_params, **options)
+
+    def start_raylet(self, *arguments: Any, **options: Any) -> None:
+        """Start WORKERS processes ahead. Ray would start, and keep, one for each core."""
+        with adding_option(
+            ray_constants.PROCESS_TYPE_RAYLET, f"--num_prestart_python_workers={WORKERS}"
+        ):
+            super().start_raylet(*arguments, **options)  # type: ignore[no-untyped-call]
 
     def start_monitor(self) -> None:
         """Not yet: `start_postponed_monitor` does."""
@@ -53,7 +63,9 @@ class LocalNode(node.Node):
         Raises an Exception of Ray's, of no narrower class.
         """
         self._ray_params.dashboard_host = LOCALHOST
-        with choosing_modules():
+        with adding_option(
+            ray_constants.PROCESS_TYPE_DASHBOARD, f"--modules-to-load={','.join(DASHBOARD_MODULES)}"
+        ):
             super().start_api_server(include_dashboard=True, raise_on_failure=True)
         return int(str(self.webui_url).rpartition(":")[2])
 
@@ -69,13 +81,13 @@ class LocalNode(node.Node):
 
 
 @contextmanager
-def choosing_modules() -> Iterator[None]:
-    """Make the dashboard load only DASHBOARD_MODULES. Ray has no parameter for this."""
+def adding_option(to_process_type: str, option: str) -> Iterator[None]:
+    """Have Ray start such a process with one more option, for which Ray has no parameter."""
     rays_own = services.start_ray_process
 
     def start(command: list[str], process_type: str, **options: Any) -> Any:
-        if process_type == ray_constants.PROCESS_TYPE_DASHBOARD:
-            command = [*command, f"--modules-to-load={','.join(DASHBOARD_MODULES)}"]
+        if process_type == to_process_type:
+            command = [*command, option]
         return rays_own(command, process_type, **options)
 
     vars(services)["start_ray_process"] = start
@@ -94,6 +106,14 @@ def starting_side_by_side() -> Iterator[None]:
         yield
     finally:
         vars(node)["Node"] = rays_own
+
+
+def describe_workers() -> dict[str, str]:
+    """For Ray: it ends idle workers above a number, and has those ahead import Serve."""
+    return {
+        "RAY_num_workers_soft_limit": str(WORKERS),
+        "RAY_preload_python_modules": "ray.serve._private.replica",
+    }
 
 
 def global_node() -> node.Node:

@@ -1,6 +1,5 @@
 """The launcher below its guard, with a folder for HAProxy."""
 
-import gc
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +7,6 @@ from tempfile import TemporaryDirectory
 from deployments.launcher.cli import main
 from deployments.launcher.guard import run_guarded
 from deployments.launcher.haproxy import describe_paths
-from deployments.launcher.worker_setup import GC_THRESHOLD
 
 
 def start() -> int:
@@ -18,7 +16,6 @@ def start() -> int:
     this one. Below it Ray makes a folder named by the node's id of 56 characters, and the path of a
     socket has at most 107: so it is in /tmp, as Ray's own is.
     """
-    gc.set_threshold(GC_THRESHOLD)
     with TemporaryDirectory(prefix="dn-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         os.environ |= describe_paths(Path(folder))
         # The dashboard's start forks beside gRPC's threads, which would print a line about it.

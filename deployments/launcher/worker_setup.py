@@ -12,14 +12,15 @@ import json
 import os
 import runpy
 import sys
+import threading
 from typing import NoReturn
 
 CONTEXT = "--serialized-runtime-env-context="
 LANGUAGE = "--language="
 WORKER = "default_worker.py"
-GC_THRESHOLD = 50_000
-"""New objects before Python looks for garbage. Imports make hundreds of thousands, and keep them:
-with Python's 700, the search is a tenth of a worker's start."""
+START_S = 10.0
+"""So long Python does not look for garbage. A start makes objects that stay, and looking through
+them again and again took a tenth of it."""
 
 
 def main(arguments: list[str]) -> None:
@@ -34,10 +35,18 @@ def main(arguments: list[str]) -> None:
 
 def _run(arguments: list[str]) -> None:
     """As `python *arguments` would, in this process."""
-    gc.set_threshold(GC_THRESHOLD)
+    collect_garbage_later()
     sys.argv = arguments
     sys.path[0] = os.path.dirname(arguments[0])
     runpy.run_path(arguments[0], run_name="__main__")
+
+
+def collect_garbage_later() -> None:
+    """In START_S, or when a replica is ready: it holds large bodies, also in garbage."""
+    gc.disable()
+    timer = threading.Timer(START_S, gc.enable)
+    timer.daemon = True
+    timer.start()
 
 
 def _become(arguments: list[str]) -> NoReturn:

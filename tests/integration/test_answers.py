@@ -187,6 +187,14 @@ def get_with_status(service: Service, path: str, status: int) -> requests.Respon
     return response
 
 
+def test_no_worker_stays_without_work(service: Service) -> None:
+    """Each would take 40 MB, and wake up a hundred times a second."""
+    give_up = time.monotonic() + 30
+    while service.find("ray::IDLE"):
+        assert time.monotonic() < give_up
+        time.sleep(0.5)
+
+
 def test_ray_s_ports_are_for_this_machine_alone_but_for_those_it_has_no_option_for(
     service: Service,
 ) -> None:

@@ -181,3 +181,10 @@ async def test_the_log_says_what_is_in_effect(
         await classifier.reconfigure(user_config)
     assert expected in caplog.text
     assert "none on cpu (stub)" in caplog.text
+
+
+async def test_a_replica_that_is_ready_collects_garbage(classifier: Any, model: StubModel) -> None:
+    gc.disable()
+    deployment: Any = Classifier
+    deployment.func_or_class(Weights("file", "stub"), lambda: model)
+    assert gc.isenabled()

@@ -1,9 +1,13 @@
 """What the raylet runs as each worker at first, as a process."""
 
+import gc
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from deployments.launcher import worker_setup
 
@@ -34,7 +38,7 @@ def test_the_worker_runs_as_ray_would_run_it(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("")
     (tmp_path / "default_worker.py").write_text(
         "import gc, helper, sys\n"
-        "print(__name__, helper.__file__, sys.path[0], gc.get_threshold()[0], sep='\\n')"
+        "print(__name__, helper.__file__, sys.path[0], gc.isenabled(), sep='\\n')"
     )
     done = subprocess.run(
         [
@@ -51,8 +55,17 @@ def test_the_worker_runs_as_ray_would_run_it(tmp_path: Path) -> None:
         "__main__",
         str(tmp_path / "helper.py"),
         str(tmp_path),
-        str(worker_setup.GC_THRESHOLD),
+        "False",
     ]
+
+
+def test_garbage_is_collected_again_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_setup, "START_S", 0.01)
+    worker_setup.collect_garbage_later()
+    give_up = time.monotonic() + 5
+    while not gc.isenabled():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
 
 
 def test_a_runtime_env_is_set_up_by_rays_own_program(tmp_path: Path) -> None:
