@@ -40,7 +40,7 @@ class LocalNode(node.Node):
         with adding_option(
             ray_constants.PROCESS_TYPE_RAYLET, f"--num_prestart_python_workers={WORKERS}"
         ):
-            super().start_raylet(*arguments, **options)  # type: ignore[no-untyped-call]
+            super().start_raylet(*arguments, **options)
 
     def start_monitor(self) -> None:
         """Not yet: `start_postponed_monitor` does."""

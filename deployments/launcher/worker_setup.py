@@ -13,6 +13,7 @@ import os
 import runpy
 import sys
 import threading
+from pathlib import Path
 from typing import NoReturn
 
 CONTEXT = "--serialized-runtime-env-context="
@@ -37,7 +38,7 @@ def _run(arguments: list[str]) -> None:
     """As `python *arguments` would, in this process."""
     collect_garbage_later()
     sys.argv = arguments
-    sys.path[0] = os.path.dirname(arguments[0])
+    sys.path[0] = str(Path(arguments[0]).parent)
     runpy.run_path(arguments[0], run_name="__main__")
 
 

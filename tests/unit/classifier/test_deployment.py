@@ -183,7 +183,8 @@ async def test_the_log_says_what_is_in_effect(
     assert "none on cpu (stub)" in caplog.text
 
 
-async def test_a_replica_that_is_ready_collects_garbage(classifier: Any, model: StubModel) -> None:
+@pytest.mark.usefixtures("classifier")
+async def test_a_replica_that_is_ready_collects_garbage(model: StubModel) -> None:
     gc.disable()
     deployment: Any = Classifier
     deployment.func_or_class(Weights("file", "stub"), lambda: model)
