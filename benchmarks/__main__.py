@@ -38,7 +38,7 @@ OPEN_WINDOWS = 3
 def main() -> int:
     arguments = parse_arguments()
     results = results_folder(arguments)
-    for run in measure(arguments, results):  # three or more: a run may be cut off
+    for run in measure(arguments, results):  # after each round: the next may be cut off
         save(run, results)
     print(write_report(run))
     announce(run.floors)

@@ -16,11 +16,8 @@ from deployments.classifier.executor import ModelExecutor
 from deployments.classifier.queued_request import QueuedRequest
 from deployments.common import tracing
 from deployments.common.errors import ServiceError
-from deployments.common.replica import (
-    application_name,
-    collect_garbage,
-    survive_a_full_disk,
-)
+from deployments.common.garbage import resume_collection
+from deployments.common.replica import application_name, survive_a_full_disk
 from deployments.common.rpc_types import BatchResult, CallResult, ImageBatch, ModelInfo
 from deployments.common.settings import DRAIN_TIMEOUT_S, BatchingConfig, read_batching_config
 from deployments.model.base import Model
@@ -49,7 +46,7 @@ class Classifier:
         self._warm_batch_size = model.max_batch_size
         self._config = BatchingConfig()
         self._batcher = DynamicBatcher(self._predict, model.max_batch_size, model.streams)
-        collect_garbage()
+        resume_collection()
 
     async def reconfigure(self, user_config: dict[str, object]) -> None:
         """Take a new BatchingConfig, live; a bad one changes nothing and is logged."""

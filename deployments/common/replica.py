@@ -1,6 +1,5 @@
 """What every replica asks of its process."""
 
-import gc
 import logging
 
 from ray import serve
@@ -13,11 +12,6 @@ def survive_a_full_disk() -> None:
     Its report goes to standard error, which Ray logs in a replica: to the same full disk, for ever.
     """
     logging.raiseExceptions = False
-
-
-def collect_garbage() -> None:
-    """From now on: the launcher starts workers without."""
-    gc.enable()
 
 
 def application_name() -> str:

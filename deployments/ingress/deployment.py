@@ -7,11 +7,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from deployments.common.replica import (
-    application_name,
-    collect_garbage,
-    survive_a_full_disk,
-)
+from deployments.common.garbage import resume_collection
+from deployments.common.replica import application_name, survive_a_full_disk
 from deployments.common.settings import DRAIN_TIMEOUT_S, Settings
 from deployments.ingress import metrics
 from deployments.ingress.access_log import AccessLog
@@ -48,7 +45,7 @@ class Ingress(InferenceServicer):
         self._access_log.start()
         local_only = self._keys is None and not settings.allow_anonymous
         super().__init__(model, self._keys, self._access_log, metrics.record_request, local_only)
-        collect_garbage()
+        resume_collection()
 
     def __del__(self) -> None:
         """Called by Ray when the replica stops."""

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from deployments.common.errors import RayDied, StartupError
+from deployments.common.garbage import pause_collection
 from deployments.launcher.haproxy import is_private
-from deployments.launcher.worker_setup import collect_garbage_later
 
 DESCRIPTION = """\
 Serve a configuration until SIGINT or SIGTERM: start a local Ray (or join the one that
@@ -19,7 +19,7 @@ when the service cannot start.
 def main() -> int:
     """Run until stopped. Returns the exit status."""
     arguments = parse_arguments()
-    collect_garbage_later()
+    pause_collection()
     try:
         return check(arguments) if arguments.check else serve(arguments)
     except StartupError as error:

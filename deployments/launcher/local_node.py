@@ -36,7 +36,7 @@ class LocalNode(node.Node):
         super().__init__(ray_params=ray_params, **options)
 
     def start_raylet(self, *arguments: Any, **options: Any) -> None:
-        """Start WORKERS processes ahead. Ray would start, and keep, one for each core."""
+        """Start WORKERS processes ahead. Ray would start one for each core."""
         with adding_option(
             ray_constants.PROCESS_TYPE_RAYLET, f"--num_prestart_python_workers={WORKERS}"
         ):
@@ -109,7 +109,7 @@ def starting_side_by_side() -> Iterator[None]:
 
 
 def describe_workers() -> dict[str, str]:
-    """For Ray: it ends idle workers above a number, and has those ahead import Serve."""
+    """For Ray: it ends no idle workers up to this number, and has those ahead import Serve."""
     return {
         "RAY_num_workers_soft_limit": str(WORKERS),
         "RAY_preload_python_modules": "ray.serve._private.replica",

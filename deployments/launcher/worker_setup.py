@@ -4,24 +4,21 @@ Ray's own program imports Ray, which takes 0.5 s of CPU, sets up the worker's ru
 becomes a Python that imports Ray again. Without a runtime_env there is nothing to set up, and this
 Python runs the worker.
 Runs in: each worker's process, before the worker. Must not import: anything but the standard
-library.
+library and `common.garbage`.
 """
 
-import gc
 import json
 import os
 import runpy
 import sys
-import threading
 from pathlib import Path
 from typing import NoReturn
+
+from deployments.common.garbage import pause_collection
 
 CONTEXT = "--serialized-runtime-env-context="
 LANGUAGE = "--language="
 WORKER = "default_worker.py"
-START_S = 10.0
-"""So long Python does not look for garbage. A start makes objects that stay, and looking through
-them again and again took a tenth of it."""
 
 
 def main(arguments: list[str]) -> None:
@@ -36,18 +33,10 @@ def main(arguments: list[str]) -> None:
 
 def _run(arguments: list[str]) -> None:
     """As `python *arguments` would, in this process."""
-    collect_garbage_later()
+    pause_collection()
     sys.argv = arguments
     sys.path[0] = str(Path(arguments[0]).parent)
     runpy.run_path(arguments[0], run_name="__main__")
-
-
-def collect_garbage_later() -> None:
-    """In START_S, or when a replica is ready: it holds large bodies, also in garbage."""
-    gc.disable()
-    timer = threading.Timer(START_S, gc.enable)
-    timer.daemon = True
-    timer.start()
 
 
 def _become(arguments: list[str]) -> NoReturn:

@@ -188,7 +188,7 @@ def get_with_status(service: Service, path: str, status: int) -> requests.Respon
 
 
 def test_no_worker_stays_without_work(service: Service) -> None:
-    """Each would take 40 MB, and wake up a hundred times a second."""
+    """Each would take memory, and wake up a hundred times a second."""
     give_up = time.monotonic() + 30
     while service.find("ray::IDLE"):
         assert time.monotonic() < give_up

@@ -1,14 +1,12 @@
 """What the raylet runs as each worker at first, as a process."""
 
-import gc
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import pytest
-
+from deployments.common.runtime_env import SOURCE
 from deployments.launcher import worker_setup
 
 CONTEXT = worker_setup.CONTEXT
@@ -18,8 +16,14 @@ def run(folder: Path, *arguments: str) -> list[str]:
     """With programs in the place of Ray's two; each prints its name and arguments."""
     for name in ("default_worker.py", "setup_worker.py"):
         (folder / name).write_text(f"import sys; print('{name}', *sys.argv[1:], sep='\\n')")
+    return start(folder, *arguments)
+
+
+def start(folder: Path, *arguments: str) -> list[str]:
+    """As the raylet does, with the PYTHONPATH that the launcher gives it. Returns the output."""
     done = subprocess.run(
         [sys.executable, worker_setup.__file__, str(folder / "default_worker.py"), *arguments],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
         capture_output=True,
         text=True,
         check=True,
@@ -40,32 +44,12 @@ def test_the_worker_runs_as_ray_would_run_it(tmp_path: Path) -> None:
         "import gc, helper, sys\n"
         "print(__name__, helper.__file__, sys.path[0], gc.isenabled(), sep='\\n')"
     )
-    done = subprocess.run(
-        [
-            sys.executable,
-            worker_setup.__file__,
-            str(tmp_path / "default_worker.py"),
-            "--language=PYTHON",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines() == [
+    assert start(tmp_path, "--language=PYTHON") == [
         "__main__",
         str(tmp_path / "helper.py"),
         str(tmp_path),
         "False",
     ]
-
-
-def test_garbage_is_collected_again_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_setup, "START_S", 0.01)
-    worker_setup.collect_garbage_later()
-    give_up = time.monotonic() + 5
-    while not gc.isenabled():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 def test_a_runtime_env_is_set_up_by_rays_own_program(tmp_path: Path) -> None:
