@@ -26,6 +26,8 @@ Grafana and lists of events: four processes, each with an import of a second."""
 WORKERS = 6
 """Processes that a start needs: Serve's controller, its two proxies, the import of the application,
 an Ingress, a Classifier."""
+PRELOADED = "ray.serve._private.replica"
+"""What they import while they wait."""
 
 
 class LocalNode(node.Node):
@@ -106,14 +108,6 @@ def starting_side_by_side() -> Iterator[None]:
         yield
     finally:
         vars(node)["Node"] = rays_own
-
-
-def describe_workers() -> dict[str, str]:
-    """For Ray: it ends no idle workers up to this number, and has those ahead import Serve."""
-    return {
-        "RAY_num_workers_soft_limit": str(WORKERS),
-        "RAY_preload_python_modules": "ray.serve._private.replica",
-    }
 
 
 def global_node() -> node.Node:

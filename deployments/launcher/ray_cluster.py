@@ -16,11 +16,7 @@ from deployments.common.errors import StartupError
 from deployments.common.runtime_env import prepare_environment
 from deployments.launcher.config import Config
 from deployments.launcher.haproxy import describe_ports, is_private
-from deployments.launcher.local_node import (
-    LOCALHOST,
-    describe_workers,
-    starting_side_by_side,
-)
+from deployments.launcher.local_node import LOCALHOST, PRELOADED, starting_side_by_side
 from deployments.launcher.ports import is_free
 from deployments.launcher.ray_watch import connect
 
@@ -73,7 +69,7 @@ def start_private_ray(config: Config, options: RayOptions) -> StartedRay:
         bind_haproxy(config.schema.http_options.host)
     print("Starting Ray (about 5 s) ...", flush=True)
     metrics_port = choose_metrics_port(options)
-    os.environ |= describe_ports() | describe_workers()
+    os.environ |= describe_ports() | {"RAY_preload_python_modules": PRELOADED}
     try:
         found = start_local_ray(options, metrics_port)
     except Exception as error:  # of no narrower class if the raylet takes more than 30 s
